@@ -1,0 +1,221 @@
+"""Losses as pure functions on tensors, and Objective, their weighted sum with named parts.
+
+Scores are dot products of a query's vector with documents' vectors: (batch, documents), where
+column 0 is the positive unless said otherwise. Every function returns a scalar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from disco_lib.errors import DiscoError
+
+
+def kl_divergence(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
+    """KL(teacher || student) over each query's documents, mean over queries (DiSCo, equation 3).
+
+    student, teacher: scores (batch, documents). Scores are divided by `temperature` and the loss
+    multiplied by its square, so that gradients keep their size (Hinton et al., 2015). A teacher
+    score of -inf takes its document out of the teacher's distribution; a row needs one finite
+    score at least. Raises DiscoError when the shapes differ.
+    """
+    _same_shape(student, teacher)
+    log_student = F.log_softmax(student / temperature, dim=-1)
+    log_teacher = F.log_softmax(teacher / temperature, dim=-1)
+    share = log_teacher.exp()
+    terms = torch.where(share > 0, share * (log_teacher - log_student), torch.zeros_like(share))
+    return terms.sum(-1).mean() * temperature**2
+
+
+def margin_mse(student: Tensor, teacher: Tensor) -> Tensor:
+    """Squared error of the margins positive minus negative (Hofstätter et al., 2020).
+
+    student, teacher: scores (batch, 1 + negatives). Mean over queries and negatives.
+    """
+    _same_shape(student, teacher)
+    return F.mse_loss(student[:, :1] - student[:, 1:], teacher[:, :1] - teacher[:, 1:])
+
+
+def info_nce(scores: Tensor, positive: Tensor | None = None, temperature: float = 1.0) -> Tensor:
+    """-log softmax of the positive's score (van den Oord et al., 2018), mean over queries.
+
+    scores (batch, documents): own negatives, or the whole batch's documents. positive (batch,):
+    the positive's column, 0 by default; a query with -1 has no positive and does not count.
+    """
+    if positive is None:
+        positive = torch.zeros(len(scores), dtype=torch.long, device=scores.device)
+    if not bool((positive >= 0).any()):
+        return scores.sum() * 0.0
+    return F.cross_entropy(scores / temperature, positive, ignore_index=-1)
+
+
+def representation_mse(student: Tensor, teacher: Tensor, reduction: str = "sum") -> Tensor:
+    """Squared distance of vectors (DiSCo, equation 4), mean over queries.
+
+    student, teacher: (batch, dimensions). reduction "sum" adds the dimensions up, "mean" averages
+    them too: with 30,522 dimensions of which few are active, the mean is close to 0.
+    """
+    _same_shape(student, teacher)
+    if reduction not in ("sum", "mean"):
+        raise DiscoError(f'representation_mse: reduction {reduction!r}; allowed: "sum", "mean".')
+    squares = (student - teacher).square()
+    return squares.sum(-1).mean() if reduction == "sum" else squares.mean()
+
+
+def l1(vectors: Tensor) -> Tensor:
+    """Mean L1 norm of the vectors (batch, vocabulary)."""
+    return vectors.abs().sum(-1).mean()
+
+
+def flops(vectors: Tensor) -> Tensor:
+    """Sum over the vocabulary of the squared mean activation (Paria et al., 2020).
+
+    vectors (batch, vocabulary). It presses most on entries that many texts share, and is a smooth
+    stand-in for the FLOPS that `sparsity.flops` counts.
+    """
+    return vectors.abs().mean(0).square().sum()
+
+
+def anti_zero(queries: Tensor, documents: Tensor | None = None) -> Tensor:
+    """1 / (sum of weights)^2, over the batch: grows without bound as vectors die.
+
+    queries (batch, vocabulary), documents likewise where they are trained; the two terms add up.
+    """
+    loss = queries.sum().square().clamp_min(1e-12).reciprocal()
+    if documents is not None:
+        loss = loss + documents.sum().square().clamp_min(1e-12).reciprocal()
+    return loss
+
+
+@dataclass
+class Batch:
+    """What a loss may look at, for one batch of queries.
+
+    queries (batch, dimensions): student vectors. scores (batch, documents): student, own documents.
+    teacher_scores: the same documents. positive (batch,): column of the positive, or -1.
+    all_scores (batch, batch * documents): student, every document of the batch, where query i's
+    own documents begin at column i * documents. duplicates: bool, the same shape, True where a
+    column repeats a document that is query i's own. teacher_queries (batch, dimensions): vectors
+    of the teacher's rewrite, where an objective asks for them.
+    """
+
+    queries: Tensor
+    scores: Tensor
+    teacher_scores: Tensor
+    positive: Tensor
+    all_scores: Tensor | None = None
+    duplicates: Tensor | None = None
+    teacher_queries: Tensor | None = None
+
+
+def _kl_part(batch: Batch, **options: Any) -> Tensor:
+    return kl_divergence(batch.scores, batch.teacher_scores, **options)
+
+
+def _margin_part(batch: Batch) -> Tensor:
+    return margin_mse(batch.scores, batch.teacher_scores)
+
+
+def _nce_part(batch: Batch, negatives: str = "own", temperature: float = 1.0) -> Tensor:
+    if negatives == "own":
+        return info_nce(batch.scores, batch.positive, temperature)
+    if negatives != "batch":
+        raise DiscoError(f'info_nce: negatives {negatives!r}; allowed: "own", "batch".')
+    if batch.all_scores is None or batch.duplicates is None:
+        raise DiscoError("info_nce over the batch needs the batch's scores (all_scores).")
+    own = torch.arange(len(batch.queries), device=batch.positive.device) * batch.scores.shape[1]
+    column = torch.where(batch.positive >= 0, own + batch.positive, -1)
+    scores = batch.all_scores.masked_fill(batch.duplicates, float("-inf"))
+    return info_nce(scores, column, temperature)
+
+
+def _representation_part(batch: Batch, **options: Any) -> Tensor:
+    if batch.teacher_queries is None:
+        raise DiscoError("representation_mse needs the teacher's query vectors (--teacher-vectors).")
+    return representation_mse(batch.queries, batch.teacher_queries, **options)
+
+
+PARTS: dict[str, Callable[..., Tensor]] = {
+    "kl_divergence": _kl_part,
+    "margin_mse": _margin_part,
+    "info_nce": _nce_part,
+    "representation_mse": _representation_part,
+    "l1": lambda batch: l1(batch.queries),
+    "flops": lambda batch: flops(batch.queries),
+    "anti_zero": lambda batch: anti_zero(batch.queries),
+}
+REGULARISERS = frozenset({"l1", "flops", "anti_zero"})
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A weighted sum of named losses: Objective({"kl_divergence": 0.99, "l1": 1e-3}).
+
+    A value is a weight, or a mapping with "weight" and the loss's options, as in
+    {"info_nce": {"weight": 0.01, "negatives": "batch", "temperature": 0.05}}. Raises DiscoError
+    for an unknown name, listing those that exist.
+    """
+
+    parts: Mapping[str, float | Mapping[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.parts:
+            raise DiscoError(f"An objective needs a loss; there are: {', '.join(sorted(PARTS))}.")
+        for name in self.parts:
+            if name not in PARTS:
+                raise DiscoError(f"No loss {name!r}; there are: {', '.join(sorted(PARTS))}.")
+            self.weight(name)
+
+    def weight(self, name: str) -> float:
+        """The weight of a part; DiscoError where a mapping has none."""
+        value = self.parts[name]
+        if isinstance(value, Mapping):
+            if "weight" not in value:
+                raise DiscoError(f'{name}: a mapping of options needs a "weight".')
+            return float(value["weight"])
+        return float(value)
+
+    def options(self, name: str) -> dict[str, Any]:
+        """The options of a part without its weight."""
+        value = self.parts[name]
+        return {k: v for k, v in value.items() if k != "weight"} if isinstance(value, Mapping) else {}
+
+    def uses(self, name: str) -> bool:
+        """Whether a part is present with a weight other than 0."""
+        return name in self.parts and self.weight(name) != 0
+
+    @property
+    def needs_batch_scores(self) -> bool:
+        """Whether a part looks at the documents of other queries."""
+        return self.uses("info_nce") and self.options("info_nce").get("negatives") == "batch"
+
+    def __call__(self, batch: Batch, regularisation: float = 1.0) -> dict[str, Tensor]:
+        """The total under "loss", and each part, unweighted, under its name.
+
+        regularisation in [0, 1] scales the regularisers' weights: the schedule of SPLADE, which
+        lets a model learn before it is made sparse.
+        """
+        values = {
+            name: PARTS[name](batch, **self.options(name)) for name in self.parts if self.uses(name)
+        }
+        total = sum(
+            (
+                value * self.weight(name) * (regularisation if name in REGULARISERS else 1.0)
+                for name, value in values.items()
+            ),
+            start=batch.queries.sum() * 0.0,
+        )
+        return {"loss": total, **values}
+
+
+def _same_shape(student: Tensor, teacher: Tensor) -> None:
+    if student.shape != teacher.shape:
+        raise DiscoError(
+            f"student {tuple(student.shape)} and teacher {tuple(teacher.shape)} differ in shape."
+        )

@@ -1,0 +1,100 @@
+"""Retrieval metrics: per-turn values first, means after. Computed by ranx."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import ranx
+from ranx import Qrels, Run
+
+from disco_lib.conversations import Turn
+from disco_lib.errors import DiscoError
+from disco_lib.runs import run_from_dict
+
+#: The book's names, and how ranx spells them. nDCG has linear gain, as in the papers.
+METRICS: dict[str, str] = {
+    "MRR@10": "mrr@10",
+    "MRR": "mrr",
+    "R@10": "recall@10",
+    "R@100": "recall@100",
+    "nDCG@3": "ndcg@3",
+}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Values of every metric for every turn, in the order of `turn_ids`."""
+
+    turn_ids: tuple[str, ...]
+    values: Mapping[str, np.ndarray]
+
+    def mean(self) -> dict[str, float]:
+        """Mean over turns of each metric."""
+        return {name: float(values.mean()) for name, values in self.values.items()}
+
+
+def evaluate(
+    qrels: Qrels,
+    run: Run,
+    metrics: Sequence[str] = tuple(METRICS),
+    turn_ids: Iterable[str] | None = None,
+) -> Evaluation:
+    """Evaluate a run on the turns that have a relevant passage, or on `turn_ids` among them.
+
+    A turn that the run lacks counts 0. Raises DiscoError for a metric that is not in METRICS, and
+    for a turn without judgements.
+    """
+    unknown = [name for name in metrics if name not in METRICS]
+    if unknown:
+        raise DiscoError(f"No metric {unknown[0]!r}; there are: {', '.join(METRICS)}.")
+    judged = {
+        turn: grades for turn, grades in qrels.to_dict().items() if any(g > 0 for g in grades.values())
+    }
+    chosen = tuple(judged) if turn_ids is None else tuple(turn_ids)
+    missing = [turn for turn in chosen if turn not in judged]
+    if missing:
+        raise DiscoError(f"Turn {missing[0]!r} has no relevant passage in the qrels.")
+    if not chosen:
+        raise DiscoError("No turn to evaluate: the qrels hold no relevant passage.")
+    results = run.to_dict() if len(run) else {}
+    # ranx needs a document for every turn; this one is in no collection, so it scores 0.
+    filled = {turn: results.get(turn) or {"\x00none": 0.0} for turn in chosen}
+    table = ranx.evaluate(
+        Qrels({turn: judged[turn] for turn in chosen}),
+        Run(filled),
+        [METRICS[name] for name in metrics],
+        return_mean=False,
+        make_comparable=True,
+    )
+    columns = table if isinstance(table, dict) else {METRICS[metrics[0]]: table}
+    # ranx sorts turns by id; give them back in the order asked for.
+    place = {turn: i for i, turn in enumerate(sorted(chosen))}
+    order = np.array([place[turn] for turn in chosen])
+    return Evaluation(chosen, {name: np.asarray(columns[METRICS[name]])[order] for name in metrics})
+
+
+def remove_earlier_answers(run: Run, turns: Iterable[Turn], texts: Mapping[str, str]) -> Run:
+    """Take the answers that a conversation has already given out of its turns' rankings.
+
+    In a collection of answers, a query made of the whole conversation finds what was said before
+    word for word, which no reader wants. texts: {pid: text of the passage}. A passage is removed
+    from a turn when its text is an answer of the turn's history, unless it is the turn's positive.
+    """
+    by_text: dict[str, list[str]] = {}
+    for pid, text in texts.items():
+        by_text.setdefault(_plain(text), []).append(pid)
+    results = run.to_dict() if len(run) else {}
+    for turn in turns:
+        ranking = results.get(turn.turn_id)
+        if not ranking:
+            continue
+        said = {pid for _, answer in turn.history for pid in by_text.get(_plain(answer), ())}
+        gone = said - set(turn.positives)
+        results[turn.turn_id] = {pid: s for pid, s in ranking.items() if pid not in gone}
+    return run_from_dict(results)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,145 @@
+"""Files that are whole or absent: atomic writes, checksummed folders, the cache's place."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from disco_lib.errors import IntegrityError
+
+MANIFEST = "MANIFEST.json"
+
+
+def cache_root() -> Path:
+    """Folder of everything that can be computed again: $DISCO_CACHE, else ~/.cache/disco."""
+    return Path(os.environ.get("DISCO_CACHE") or Path.home() / ".cache" / "disco")
+
+
+def sha256_file(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_texts(texts: Iterable[str]) -> str:
+    """Hexadecimal SHA-256 of a sequence of strings; where one ends and the next begins counts."""
+    digest = hashlib.sha256()
+    for text in texts:
+        encoded = text.encode("utf-8", "surrogatepass")
+        digest.update(len(encoded).to_bytes(8, "little"))
+        digest.update(encoded)
+    return digest.hexdigest()
+
+
+def settings_hash(settings: dict[str, Any]) -> str:
+    """The name of a set of settings: twelve hexadecimal digits of their canonical JSON's SHA-256."""
+    canonical = json.dumps(settings, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode("utf-8")).hexdigest()[:12]
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary sibling of `path` to write; it takes the name `path` only when all is well.
+
+    An interrupted writer leaves at most a hidden `.NAME.*.part` file, which no reader opens.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    os.close(handle)
+    part = Path(name)
+    part.chmod(0o644)
+    try:
+        yield part
+        _flush(part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(folder: Path, **extra: Any) -> Iterator[Path]:
+    """Yield a temporary sibling folder; sealed and renamed to `folder` when all is well.
+
+    `extra` goes into its manifest. A folder that was there before is replaced.
+    """
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
+    part.chmod(0o755)
+    try:
+        yield part
+        seal_folder(part, **extra)
+        if folder.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".old", dir=folder.parent))
+            os.replace(folder, old / "old")
+            os.replace(part, folder)
+            shutil.rmtree(old)
+        else:
+            os.replace(part, folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def seal_folder(folder: Path, **extra: Any) -> None:
+    """Write MANIFEST.json with the size and SHA-256 of every file below `folder`, and `extra`."""
+    files = {
+        file.relative_to(folder).as_posix(): {
+            "bytes": file.stat().st_size,
+            "sha256": sha256_file(file),
+        }
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and file.name != MANIFEST
+    }
+    write_json(folder / MANIFEST, {"files": files, **extra})
+
+
+def open_sealed(folder: Path, rebuild: str) -> dict[str, Any]:
+    """Check every file of a sealed folder against its manifest and return the manifest.
+
+    Raises IntegrityError naming the file that is missing or differs, and `rebuild`, the command
+    that makes the folder anew.
+    """
+    folder = Path(folder)
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise IntegrityError(f"{folder}: no {MANIFEST}. Rebuild it with: {rebuild}")
+    manifest = read_json(path)
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+        raise IntegrityError(f"{path}: not a manifest. Rebuild it with: {rebuild}")
+    for name, stored in manifest["files"].items():
+        file = folder / name
+        if not file.is_file():
+            raise IntegrityError(f"{file}: missing. Rebuild it with: {rebuild}")
+        if file.stat().st_size != stored["bytes"] or sha256_file(file) != stored["sha256"]:
+            raise IntegrityError(f"{file}: its bytes have changed. Rebuild it with: {rebuild}")
+    return manifest
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON atomically: UTF-8, keys in the order given, a final newline."""
+    with atomic_path(path) as part:
+        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+        part.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; IntegrityError names the file and line where it is malformed."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise IntegrityError(f"{path}:{error.lineno}: not JSON ({error.msg})") from error
+    except UnicodeDecodeError as error:
+        raise IntegrityError(f"{path}: not UTF-8 text ({error.reason})") from error
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())

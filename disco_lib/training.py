@@ -1,0 +1,453 @@
+"""distil(): train a student on teachers' scores, with frozen document vectors, resuming exactly."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+from scipy import sparse
+from torch import Tensor, nn
+from transformers import Trainer, TrainingArguments, set_seed
+
+from disco_lib.conversations import Limits, Turn, context_ids
+from disco_lib.datasets import Collection
+from disco_lib.encoders import SpladeEncoder
+from disco_lib.errors import DiscoError, IntegrityError
+from disco_lib.losses import Batch, Objective
+from disco_lib.sampling import Sample, WindowSampler
+from disco_lib.sparsity import activation
+from disco_lib.storage import (
+    MANIFEST,
+    atomic_folder,
+    open_sealed,
+    read_json,
+    settings_hash,
+    write_json,
+)
+from disco_lib.teachers import DistillationRun
+from disco_lib.vectors import cached_vectors
+
+REBUILD = "disco distil ... --out STUDENT"
+FORMAT = "disco-student-1"
+
+
+@dataclass(frozen=True)
+class DistilSettings:
+    """Everything that decides a student's weights, besides data, teacher and initial weights.
+
+    The defaults are DiSCo's public recipe; see `Objective`, `WindowSampler` and `Limits` for the
+    nested settings. warmup: share of steps in which the learning rate rises. ramp: share of steps
+    in which the regularisers' weights rise quadratically (0: full weight from the start).
+    dropout: None keeps the model's own. epochs count turns, not positives.
+    """
+
+    objective: Mapping[str, Any] = field(
+        default_factory=lambda: {"kl_divergence": 0.99, "info_nce": 0.01, "l1": 1e-3}
+    )
+    input: str = "conversation"
+    limits: Limits = Limits()
+    sampler: WindowSampler = WindowSampler()
+    epochs: float = 5
+    batch_size: int = 10
+    learning_rate: float = 2e-5
+    warmup: float = 0.01
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    ramp: float = 0.0
+    dropout: float | None = None
+    document_length: int = 256
+    seed: int = 123
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> DistilSettings:
+        """Settings from a mapping, as YAML holds them; DiscoError names an unknown setting."""
+        known = {f.name for f in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise DiscoError(f"No setting {unknown[0]!r}; there are: {', '.join(sorted(known))}.")
+        nested = dict(values)
+        try:
+            if isinstance(nested.get("limits"), Mapping):
+                nested["limits"] = Limits(**nested["limits"])
+            if isinstance(nested.get("sampler"), Mapping):
+                nested["sampler"] = WindowSampler(**nested["sampler"])
+        except TypeError as error:
+            raise DiscoError(f"limits or sampler: {error}.") from error
+        return cls(**nested)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as plain JSON values."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+
+@dataclass(frozen=True)
+class Example:
+    """One turn to learn from: its tokens, its row in the teacher's run, its positive or -1."""
+
+    ids: list[int]
+    row: int
+    positive: int
+
+
+def distil(
+    student: SpladeEncoder,
+    collection: Collection,
+    teacher: DistillationRun,
+    settings: DistilSettings,
+    out: str | Path,
+    split: str = "train",
+    document_encoder: SpladeEncoder | None = None,
+    save_steps: int = 100,
+    progress: bool = True,
+) -> SpladeEncoder:
+    """Train `student` on the teacher's scores and write it to the folder `out`.
+
+    The student reads settings.input of each turn that the teacher's run holds; documents keep the
+    vectors of `document_encoder` (default: the student before training). Every `save_steps` steps a
+    checkpoint is written; after an interruption the same call goes on from the last one and ends
+    with the same weights. A finished `out` of the same settings is loaded, not trained again.
+    Raises DiscoError when no turn can be learnt from.
+    """
+    out = Path(out)
+    objective = Objective(settings.objective)
+    documents = cached_vectors(
+        document_encoder or student,
+        collection.passage_texts(),
+        collection.pids,
+        settings.document_length,
+        progress,
+    ).rows
+    identity = {
+        "settings": settings.to_dict(),
+        "student": student.fingerprint(),
+        "documents": (document_encoder or student).fingerprint(),
+        "teacher": teacher.settings,
+        "turns": settings_hash({"ids": teacher.turn_ids}),
+        "collection": collection.fingerprint,
+        "split": split,
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(out.parent / f".{out.name}.lock"):
+        if not _finished(out, identity):
+            examples = _examples(student, collection.iter_turns(split), teacher, settings, objective)
+            work = out.parent / f".{out.name}.{settings_hash(identity)}.work"
+            trainer = _trainer(
+                student, examples, teacher, documents, settings, objective, work, save_steps, progress
+            )
+            trainer.train(resume_from_checkpoint=_last_checkpoint(work))
+            log = [entry for entry in trainer.state.log_history if "loss" in entry]
+            with atomic_folder(out, format=FORMAT, identity=identity) as folder:
+                student.save_pretrained(folder)
+                write_json(folder / "distil_settings.json", settings.to_dict())
+                write_json(folder / "distil_log.json", log)
+            shutil.rmtree(work, ignore_errors=True)
+    return SpladeEncoder.from_pretrained(out, student.device)
+
+
+def read_log(student: str | Path) -> list[dict[str, float]]:
+    """The training log of a finished student: one entry a logging step, every loss part by name."""
+    return read_json(Path(student) / "distil_log.json")
+
+
+class DistilTrainer(Trainer):
+    """transformers' Trainer with the objective's parts in its log and checkpoints that are whole."""
+
+    def __init__(
+        self,
+        encoder: SpladeEncoder,
+        objective: Objective,
+        documents_activation: np.ndarray,
+        ramp_steps: int,
+        **arguments: Any,
+    ) -> None:
+        super().__init__(model=encoder.model, **arguments)
+        self.encoder, self.objective, self.ramp_steps = encoder, objective, ramp_steps
+        self.documents_activation = torch.as_tensor(documents_activation, dtype=torch.float32)
+        self._sums: dict[str, float] = {}
+        self._count = 0
+        self._staging: Path | None = None
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Tensor:
+        """The objective of one batch; its parts are added up for the next log entry."""
+        queries = self.encoder(inputs["input_ids"], inputs["attention_mask"]).float()
+        batch = _score(queries, inputs, self.objective.needs_batch_scores)
+        parts = self.objective(batch, self._regularisation())
+        self._note(parts, queries.detach())
+        return parts["loss"]
+
+    def _regularisation(self) -> float:
+        if self.ramp_steps <= 0:
+            return 1.0
+        return min(1.0, (self.state.global_step + 1) / self.ramp_steps) ** 2
+
+    def _note(self, parts: Mapping[str, Tensor], queries: Tensor) -> None:
+        active = (queries > 0).float()
+        sparsity = {
+            "active_terms": active.sum(-1).mean(),
+            "flops_metric": (active.mean(0) * self.documents_activation.to(active.device)).sum(),
+        }
+        for name, value in {**parts, **sparsity}.items():
+            if name != "loss":
+                self._sums[name] = self._sums.get(name, 0.0) + float(value.detach())
+        self._count += 1
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the mean of each part since the last entry."""
+        if "loss" in logs and self._count:
+            logs |= {name: total / self._count for name, total in self._sums.items()}
+            self._sums, self._count = {}, 0
+        super().log(logs, start_time)
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return str(self._staging or self.args.output_dir)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        # Written aside, sealed, then renamed: a checkpoint is whole or not there.
+        work = Path(self.args.output_dir)
+        target = work / f"checkpoint-{self.state.global_step}"
+        with atomic_folder(target) as part:
+            self._staging = part / "staging"
+            super()._save_checkpoint(model, trial)
+            self._staging = None
+            for file in (part / "staging" / target.name).iterdir():
+                file.rename(part / file.name)
+            shutil.rmtree(part / "staging")
+        for old in work.glob("checkpoint-*"):
+            if old != target:
+                shutil.rmtree(old)
+
+
+@dataclass(frozen=True)
+class Collator:
+    """Turns into tensors: pads tokens and draws each turn's documents.
+
+    The draw depends on seed, epoch and turn alone, so it is the same after an interruption.
+    """
+
+    encoder: SpladeEncoder
+    teacher: DistillationRun
+    documents: sparse.csr_matrix
+    settings: DistilSettings
+    objective: Objective
+
+    def __call__(self, items: Sequence[tuple[Example, int]]) -> dict[str, Any]:
+        """(example, epoch) pairs -> ids, mask, document matrix, teacher scores, positives."""
+        samples = [self._sample(example, epoch) for example, epoch in items]
+        ids, mask = self.encoder.pad([example.ids for example, _ in items])
+        chosen = np.stack([sample.documents for sample in samples])
+        batch = {
+            "input_ids": ids,
+            "attention_mask": mask,
+            "documents": _to_torch(self.documents[chosen.ravel()]),
+            "chosen": torch.as_tensor(chosen),
+            "teacher_scores": torch.as_tensor(np.stack([sample.scores for sample in samples])),
+            "positive": torch.as_tensor([sample.positive for sample in samples]),
+        }
+        if self.objective.uses("representation_mse"):
+            rows = [example.row for example, _ in items]
+            batch["teacher_queries"] = torch.as_tensor(self.teacher.queries[rows].toarray())
+        return batch
+
+    def _sample(self, example: Example, epoch: int) -> Sample:
+        documents, scores = self.teacher.ranking(example.row)
+        rng = np.random.default_rng([self.settings.seed, epoch, example.row])
+        return self.settings.sampler.sample(
+            documents, scores, example.positive, self.documents.shape[0], rng
+        )
+
+
+class Schedule(torch.utils.data.Dataset):
+    """Every (example, epoch) of a training in its order, fixed by the seed.
+
+    Each epoch is shuffled and cut to whole batches; within stretches of 32 batches turns of similar
+    length share a batch, and batches are shuffled again, which saves padding.
+    """
+
+    def __init__(self, examples: Sequence[Example], settings: DistilSettings) -> None:
+        self.examples = examples
+        steps = max(1, len(examples) // settings.batch_size) * settings.epochs
+        self.steps = max(1, round(steps))
+        order = [
+            (int(i), epoch)
+            for epoch in range(math.ceil(settings.epochs))
+            for i in _epoch_order(examples, settings, epoch)
+        ]
+        self.order = order[: self.steps * settings.batch_size]
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, place: int) -> tuple[Example, int]:
+        example, epoch = self.order[place]
+        return self.examples[example], epoch
+
+
+def _epoch_order(
+    examples: Sequence[Example], settings: DistilSettings, epoch: int
+) -> list[int]:
+    rng = np.random.default_rng([settings.seed, epoch])
+    size = settings.batch_size
+    lengths = np.array([len(example.ids) for example in examples])
+    shuffled = rng.permutation(len(examples))
+    if len(examples) > size:
+        shuffled = shuffled[: len(examples) // size * size]
+    batches: list[np.ndarray] = []
+    for start in range(0, len(shuffled), 32 * size):
+        stretch = shuffled[start : start + 32 * size]
+        stretch = stretch[np.argsort(lengths[stretch], kind="stable")]
+        batches += [stretch[i : i + size] for i in range(0, len(stretch), size)]
+    return [int(i) for batch in rng.permutation(len(batches)) for i in batches[batch]]
+
+
+def _examples(
+    student: SpladeEncoder,
+    turns: Sequence[Turn],
+    teacher: DistillationRun,
+    settings: DistilSettings,
+    objective: Objective,
+) -> list[Example]:
+    rows = {turn: i for i, turn in enumerate(teacher.turn_ids)}
+    place = {pid: i for i, pid in enumerate(teacher.pids)}
+    # Without score distillation a turn teaches nothing but its positive.
+    label_only = not any(objective.uses(n) for n in ("kl_divergence", "representation_mse"))
+    examples = []
+    for turn in turns:
+        if turn.turn_id not in rows or (label_only and not turn.positives):
+            continue
+        ids = context_ids(turn, settings.input, student.tokenizer, settings.limits)
+        positive = place[turn.positives[0]] if turn.positives else -1
+        examples.append(Example(ids, rows[turn.turn_id], positive))
+    if not examples:
+        raise DiscoError("No turn to learn from: the teacher's run and the split share no turn.")
+    if objective.uses("representation_mse") and teacher.queries is None:
+        raise DiscoError(
+            "representation_mse needs the teacher's query vectors; a run read from .json or .trec "
+            "has none. Use the folder that `disco teach` writes."
+        )
+    return examples
+
+
+def _trainer(
+    student: SpladeEncoder,
+    examples: Sequence[Example],
+    teacher: DistillationRun,
+    documents: sparse.csr_matrix,
+    settings: DistilSettings,
+    objective: Objective,
+    work: Path,
+    save_steps: int,
+    progress: bool,
+) -> DistilTrainer:
+    schedule = Schedule(examples, settings)
+    set_seed(settings.seed)
+    if settings.dropout is not None:
+        for module in student.model.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = settings.dropout
+    cuda = student.device.type == "cuda"
+    arguments = TrainingArguments(
+        output_dir=str(work),
+        per_device_train_batch_size=settings.batch_size,
+        num_train_epochs=1,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="linear",
+        warmup_steps=round(settings.warmup * schedule.steps),
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        train_sampling_strategy="sequential",
+        save_strategy="steps",
+        save_steps=save_steps,
+        # A checkpoint falls on a log entry, so no part's sum is lost with an interruption.
+        logging_steps=math.gcd(save_steps, 20) if save_steps % 10 else 10,
+        logging_nan_inf_filter=False,
+        bf16=cuda and torch.cuda.is_bf16_supported(),
+        use_cpu=not cuda,
+        dataloader_pin_memory=False,
+        remove_unused_columns=False,
+        disable_tqdm=not progress,
+        report_to=[],
+        seed=settings.seed,
+    )
+    trainer = DistilTrainer(
+        student,
+        objective,
+        activation(documents),
+        round(settings.ramp * schedule.steps),
+        args=arguments,
+        train_dataset=schedule,
+        data_collator=Collator(student, teacher, documents, settings, objective),
+    )
+    for callback in list(trainer.callback_handler.callbacks):
+        if type(callback).__name__ in ("PrinterCallback", "NotebookProgressCallback"):
+            trainer.remove_callback(type(callback))
+    return trainer
+
+
+def _score(queries: Tensor, inputs: Mapping[str, Any], with_batch: bool) -> Batch:
+    chosen = inputs["chosen"]
+    n_queries, n_documents = chosen.shape
+    with torch.autocast(queries.device.type, enabled=False):
+        every = torch.sparse.mm(inputs["documents"], queries.T).T
+    blocks = every.reshape(n_queries, n_queries, n_documents)
+    own = blocks[torch.arange(n_queries), torch.arange(n_queries)]
+    return Batch(
+        queries,
+        own,
+        inputs["teacher_scores"],
+        inputs["positive"],
+        every if with_batch else None,
+        _duplicates(chosen) if with_batch else None,
+        inputs.get("teacher_queries"),
+    )
+
+
+def _duplicates(chosen: Tensor) -> Tensor:
+    n_queries, n_documents = chosen.shape
+    same = (chosen.reshape(1, -1, 1) == chosen.reshape(n_queries, 1, n_documents)).any(-1)
+    owner = torch.arange(n_queries, device=chosen.device).repeat_interleave(n_documents)
+    return same & (owner != torch.arange(n_queries, device=chosen.device).unsqueeze(1))
+
+
+def _to_torch(rows: sparse.csr_matrix) -> Tensor:
+    coo = rows.tocoo()
+    places = np.stack([coo.row, coo.col]).astype(np.int64)
+    return torch.sparse_coo_tensor(
+        torch.from_numpy(places), torch.from_numpy(coo.data), rows.shape, is_coalesced=True
+    )
+
+
+def _last_checkpoint(work: Path) -> str | None:
+    found = sorted(work.glob("checkpoint-*"), key=lambda path: -int(path.name.split("-")[1]))
+    for checkpoint in found:
+        try:
+            open_sealed(checkpoint, REBUILD)
+            return str(checkpoint)
+        except IntegrityError:
+            shutil.rmtree(checkpoint)
+    return None
+
+
+def _finished(out: Path, identity: dict[str, Any]) -> bool:
+    if not (out / MANIFEST).is_file():
+        return False
+    stored = open_sealed(out, REBUILD).get("identity")
+    if stored != identity:
+        raise DiscoError(
+            f"{out}: holds a student of other settings. Choose another --out, or remove the folder."
+        )
+    return True
