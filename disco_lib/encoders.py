@@ -75,7 +75,7 @@ class SpladeEncoder(nn.Module):
         return self.model.device
 
     def fingerprint(self) -> str:
-        """Hexadecimal SHA-256 of the weights and the vocabulary: what a cached vector depends on."""
+        """Hexadecimal SHA-256 of weights and vocabulary: what a cached vector depends on."""
         digest = hashlib.sha256()
         for name, tensor in sorted(self.model.state_dict().items()):
             digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())

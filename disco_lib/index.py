@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import numba
+import numpy as np
 from ranx import Run
 from scipy import sparse
 
@@ -41,7 +41,9 @@ class InvertedIndex:
         """
         vectors = check_vectors(vectors, "documents")
         if vectors.shape[0] != len(ids):
-            raise DiscoError(f"{vectors.shape[0]} vectors, but {len(ids)} ids. Give one id a vector.")
+            raise DiscoError(
+                f"{vectors.shape[0]} vectors, but {len(ids)} ids. Give one id a vector."
+            )
         if len(set(ids)) != len(ids):
             raise DiscoError("An id stands twice among the documents. Ids must be unique.")
         postings = vectors.tocsc()
@@ -131,7 +133,9 @@ def check_vectors(vectors: sparse.spmatrix, what: str) -> sparse.csr_matrix:
     if rows.nnz and not np.isfinite(rows.data).all():
         raise DiscoError(f"A weight of the {what} is not a finite float32 number.")
     if rows.nnz and rows.data.min() < 0:
-        raise DiscoError(f"A weight of the {what} is negative; sparse retrieval needs weights >= 0.")
+        raise DiscoError(
+            f"A weight of the {what} is negative; sparse retrieval needs weights >= 0."
+        )
     return rows
 
 

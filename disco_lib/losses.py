@@ -137,7 +137,9 @@ def _nce_part(batch: Batch, negatives: str = "own", temperature: float = 1.0) ->
 
 def _representation_part(batch: Batch, **options: Any) -> Tensor:
     if batch.teacher_queries is None:
-        raise DiscoError("representation_mse needs the teacher's query vectors (--teacher-vectors).")
+        raise DiscoError(
+            "representation_mse needs the teacher's query vectors (--teacher-vectors)."
+        )
     return representation_mse(batch.queries, batch.teacher_queries, **options)
 
 
@@ -184,7 +186,9 @@ class Objective:
     def options(self, name: str) -> dict[str, Any]:
         """The options of a part without its weight."""
         value = self.parts[name]
-        return {k: v for k, v in value.items() if k != "weight"} if isinstance(value, Mapping) else {}
+        return (
+            {k: v for k, v in value.items() if k != "weight"} if isinstance(value, Mapping) else {}
+        )
 
     def uses(self, name: str) -> bool:
         """Whether a part is present with a weight other than 0."""

@@ -50,7 +50,9 @@ def evaluate(
     if unknown:
         raise DiscoError(f"No metric {unknown[0]!r}; there are: {', '.join(METRICS)}.")
     judged = {
-        turn: grades for turn, grades in qrels.to_dict().items() if any(g > 0 for g in grades.values())
+        turn: grades
+        for turn, grades in qrels.to_dict().items()
+        if any(g > 0 for g in grades.values())
     }
     chosen = tuple(judged) if turn_ids is None else tuple(turn_ids)
     missing = [turn for turn in chosen if turn not in judged]

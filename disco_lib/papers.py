@@ -1,0 +1,111 @@
+"""Published numbers and claims: one YAML file a paper below data/papers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from disco_lib.errors import DataError, DiscoError
+from disco_lib.records import ROOT
+
+DIRECTIONS = ("greater", "less", "similar")
+FOLDER = ROOT / "data" / "papers"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One comparison that a claim rests on: system a against system b in a metric.
+
+    direction "greater": a's metric exceeds b's; "less": the reverse, as for the costs
+    "active_terms" and "flops"; "similar": they differ by less than `margin`, in the metric's units.
+    """
+
+    a: str
+    b: str
+    metric: str
+    direction: str
+    margin: float = 0.0
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement of a paper, where it stands, and the comparisons that judge it.
+
+    Without comparisons it is published only; `why` then says why it is not measured.
+    """
+
+    id: str
+    paper: str
+    statement: str
+    where: str
+    comparisons: tuple[Comparison, ...] = ()
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A paper's published tables and claims.
+
+    tables: {number: {"where", "caption", "rows": [{"method", "values": {data set: {metric: x}}}]}}
+    """
+
+    id: str
+    title: str
+    reference: str
+    tables: Mapping[str, Mapping[str, Any]]
+    claims: tuple[Claim, ...]
+
+    def row(self, table: str, method: str) -> Mapping[str, Any]:
+        """One row of a table; DiscoError lists the methods there are."""
+        rows = self.tables[table]["rows"]
+        for row in rows:
+            if row["method"] == method:
+                return row
+        known = ", ".join(row["method"] for row in rows)
+        raise DiscoError(f"{self.id}, table {table}: no method {method!r}; there are: {known}.")
+
+
+@cache
+def load_paper(name: str) -> Paper:
+    """Read data/papers/NAME.yaml; DataError names what is malformed."""
+    path = FOLDER / f"{name}.yaml"
+    if not path.is_file():
+        raise DiscoError(f"No paper {name!r}; there are: {', '.join(paper_names())}.")
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        claims = tuple(_claim(name, claim, path) for claim in content["claims"])
+        paper = Paper(name, content["title"], content["reference"], content["tables"], claims)
+    except (KeyError, TypeError) as error:
+        raise DataError(
+            path, None, str(error), "missing or of the wrong form", "Mend it."
+        ) from error
+    ids = [claim.id for claim in paper.claims]
+    if len(set(ids)) != len(ids):
+        raise DataError(path, None, "claims", "an id stands twice", "Give each claim its own id.")
+    return paper
+
+
+def paper_names() -> list[str]:
+    """The papers there are, by file name."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def _claim(paper: str, claim: Mapping[str, Any], path: Path) -> Claim:
+    comparisons = tuple(Comparison(**item) for item in claim.get("comparisons", ()))
+    for item in comparisons:
+        if item.direction not in DIRECTIONS:
+            raise DataError(
+                path, None, claim["id"], f"direction {item.direction!r}",
+                "Use greater, less or similar.",
+            )  # fmt: skip
+    if not comparisons and not claim.get("why"):
+        raise DataError(path, None, claim["id"], "neither comparisons nor a 'why'", "Add one.")
+    return Claim(
+        claim["id"], paper, " ".join(claim["statement"].split()), claim["where"], comparisons,
+        claim.get("why", ""),
+    )  # fmt: skip
