@@ -3,8 +3,11 @@
 A comparison "a greater than b" holds when the paired difference over turns (mean over seeds) is
 positive, its Bonferroni-corrected t-test has p < 0.05, and, with several seeds, the difference has
 that sign on every seed. "Similar" holds when the 95 % interval of the difference lies within the
-margin. The claim is reproduced when all its comparisons hold, partly reproduced when some hold or
-all point the right way, not reproduced otherwise; not run when a record is missing.
+margin. Turns are those that both records have. A cost is one number a seed: a direction holds when
+every pair of seeds shows it, "similar" when every pair lies within the margin. The claim is
+reproduced when all its comparisons hold, partly reproduced when some hold or all point the right
+way, not reproduced otherwise. It is not run when a record is missing or nothing measures it yet,
+published only when nothing here can.
 """
 
 from __future__ import annotations
@@ -14,12 +17,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from disco_lib.papers import Claim, Comparison, load_paper, paper_names
+from disco_lib.errors import DiscoError
+from disco_lib.papers import NOT_YET, Claim, Comparison, load_paper, paper_names
 from disco_lib.records import Record, measured_root, read_record
 from disco_lib.significance import compare
 
 ALPHA = 0.05
 COSTS = ("active_terms", "flops")
+SHARED = ("collection", "split", "depth", "evaluation")
 REPRODUCED, PARTLY, NOT, NOT_RUN, PUBLISHED = (
     "reproduced",
     "partly reproduced",
@@ -31,7 +36,10 @@ REPRODUCED, PARTLY, NOT, NOT_RUN, PUBLISHED = (
 
 @dataclass(frozen=True)
 class Finding:
-    """What one comparison gave: effect is a - b in the metric's units, with its 95 % interval."""
+    """What one comparison gave: effect is a - b in the metric's units, with its 95 % interval.
+
+    n turns. A cost has no p; its interval is the range over n pairs of seeds.
+    """
 
     comparison: Comparison
     effect: float
@@ -67,16 +75,18 @@ class Verdict:
             "effect": None if first is None else round(first.effect, 4),
             "interval": None if first is None else [round(x, 4) for x in first.interval],
             "why": self.claim.why,
+            "note": self.claim.note,
             "comparisons": [
                 {
                     "a": f.comparison.a,
                     "b": f.comparison.b,
                     "metric": f.comparison.metric,
                     "direction": f.comparison.direction,
+                    "margin": f.comparison.margin,
                     "effect": round(f.effect, 4),
                     "interval": [round(x, 4) for x in f.interval],
                     "p": None if f.p is None else round(f.p, 5),
-                    "turns": f.n,
+                    "turns": None if f.comparison.metric in COSTS else f.n,
                     "holds": f.holds,
                 }
                 for f in self.findings
@@ -104,9 +114,12 @@ def verdicts(
 
 
 def judge(claim: Claim, tier: str, record: Callable[[str], Record | None] | None = None) -> Verdict:
-    """Judge one claim on one tier; `record` finds a system's record (default: data/measured)."""
+    """Judge one claim on one tier; `record` finds a system's record (default: data/measured).
+
+    Raises DiscoError where two records do not belong together or lack what the claim compares.
+    """
     if not claim.comparisons:
-        return Verdict(claim, tier, PUBLISHED)
+        return Verdict(claim, tier, NOT_RUN if claim.why.startswith(NOT_YET) else PUBLISHED)
     look_up = record or (lambda system: _published_record(tier, system))
     found = {name: look_up(name) for c in claim.comparisons for name in (c.a, c.b)}
     if any(value is None for value in found.values()):
@@ -125,17 +138,20 @@ def judge(claim: Claim, tier: str, record: Callable[[str], Record | None] | None
 
 
 def paired_values(a: Record, b: Record, metric: str) -> tuple[np.ndarray, np.ndarray]:
-    """Per-turn values of two records on the turns that both have, mean over seeds."""
-    place = {turn: i for i, turn in enumerate(b.turn_ids)}
-    shared = [(i, place[turn]) for i, turn in enumerate(a.turn_ids) if turn in place]
-    rows = np.array(shared, dtype=int).reshape(-1, 2)
-    return a.per_turn(metric)[rows[:, 0]], b.per_turn(metric)[rows[:, 1]]
+    """Per-turn values (shared turns,) of two records on the turns both have, mean over seeds."""
+    x, y = _shared_values(a, b, metric)
+    return x.mean(axis=0), y.mean(axis=0)
 
 
 def _find(item: Comparison, a: Record, b: Record, comparisons: int) -> Finding:
+    _check_together(a, b)
     if item.metric in COSTS:
         return _find_cost(item, a, b)
     x, y = paired_values(a, b, item.metric)
+    if len(x) < 2:
+        raise DiscoError(
+            f"{a.tier}: {a.system} and {b.system} share {len(x)} turns; a test needs 2."
+        )
     result = compare(x, y, comparisons=comparisons)
     interval = (result.low, result.high)
     if item.direction == "similar":
@@ -150,24 +166,67 @@ def _find(item: Comparison, a: Record, b: Record, comparisons: int) -> Finding:
 
 
 def _find_cost(item: Comparison, a: Record, b: Record) -> Finding:
-    # A cost has no turns to pair; the spread over seeds is its interval.
-    pairs = [(u[item.metric], v[item.metric]) for u in a.costs.values() for v in b.costs.values()]
-    differences = np.array([u - v for u, v in pairs])
-    sign = -1.0 if item.direction == "less" else 1.0
-    holds = bool((sign * differences > 0).all())
-    points = bool(sign * differences.mean() > 0)
+    # A record keeps one cost a seed, not one a turn: no turns to pair, no test.
+    x, y = _seed_costs(a, item.metric), _seed_costs(b, item.metric)
+    differences = np.subtract.outer(x, y).ravel()
+    effect = float(differences.mean())
     interval = (float(differences.min()), float(differences.max()))
-    return Finding(item, float(differences.mean()), interval, None, len(pairs), holds, points)
+    if item.direction == "similar":
+        holds = bool((abs(differences) < item.margin).all())
+        points = abs(effect) < item.margin
+    else:
+        sign = -1.0 if item.direction == "less" else 1.0
+        holds = bool((sign * differences > 0).all())
+        points = sign * effect > 0
+    return Finding(item, effect, interval, None, len(differences), holds, points)
 
 
 def _seed_pairs(a: Record, b: Record, metric: str) -> list[tuple[float, float]]:
-    # Only a comparison on the same turns can be made seed by seed.
-    if a.turn_ids != b.turn_ids:
-        return []
-    x, y = a.seed_means(metric), b.seed_means(metric)
-    if len(x) == len(y):
+    # The same seed in both records orders their training turns alike, so it is a pair.
+    values_a, values_b = _shared_values(a, b, metric)
+    x, y = values_a.mean(axis=1).tolist(), values_b.mean(axis=1).tolist()
+    if a.seeds == b.seeds:
         return list(zip(x, y, strict=True))
     return [(u, v) for u in x for v in y]
+
+
+def _shared_values(a: Record, b: Record, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    # Values (seeds, shared turns) of both, the turns in a's order.
+    place = {turn: i for i, turn in enumerate(b.turn_ids)}
+    shared = [(i, place[turn]) for i, turn in enumerate(a.turn_ids) if turn in place]
+    rows = np.array(shared, dtype=int).reshape(-1, 2)
+    return _values(a, metric)[:, rows[:, 0]], _values(b, metric)[:, rows[:, 1]]
+
+
+def _values(record: Record, metric: str) -> np.ndarray:
+    for seed, metrics in record.values.items():
+        if metric not in metrics:
+            raise _lacks(record, metric, seed)
+    return np.array([metrics[metric] for metrics in record.values.values()], dtype=np.float64)
+
+
+def _seed_costs(record: Record, name: str) -> np.ndarray:
+    for seed, costs in record.costs.items():
+        if name not in costs:
+            raise _lacks(record, name, seed)
+    return np.array([costs[name] for costs in record.costs.values()], dtype=np.float64)
+
+
+def _lacks(record: Record, what: str, seed: str) -> DiscoError:
+    return DiscoError(
+        f"The record of {record.system} on {record.tier} has no {what} for seed {seed}. "
+        "Measure it again, or mend the claim's comparison."
+    )
+
+
+def _check_together(a: Record, b: Record) -> None:
+    # Records of two versions of a tier can carry the same turn ids; their difference means nothing.
+    for name in SHARED:
+        if a.settings.get(name) != b.settings.get(name):
+            raise DiscoError(
+                f"The records of {a.system} and {b.system} on {a.tier} differ in {name!r}: "
+                f"{a.settings.get(name)} and {b.settings.get(name)}. Measure the older one again."
+            )
 
 
 def _published_record(tier: str, system: str) -> Record | None:

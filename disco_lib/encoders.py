@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from scipy import sparse
 from torch import Tensor, nn
 from tqdm.auto import tqdm
@@ -53,10 +54,13 @@ class SpladeEncoder(nn.Module):
         try:
             logging.disable_progress_bar()
             tokenizer = AutoTokenizer.from_pretrained(source)
-            model = AutoModelForMaskedLM.from_pretrained(
-                source, use_safetensors=True, dtype=torch.float32
+            model, report = AutoModelForMaskedLM.from_pretrained(
+                source, use_safetensors=True, dtype=torch.float32, output_loading_info=True
             )
-        except (OSError, ValueError, KeyError) as error:
+            if report["missing_keys"]:
+                # They would be drawn at random.
+                raise ValueError(f"it has no weights {min(report['missing_keys'])}")
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else "unknown"
             raise DiscoError(
                 f"{name_or_path}: no masked language model can be loaded from there ({reason}). "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from disco_lib.errors import DataError, DiscoError
 from disco_lib.records import ROOT
 
 DIRECTIONS = ("greater", "less", "similar")
+PUBLISHED_ONLY, NOT_YET = "published only:", "not measured yet:"
 FOLDER = ROOT / "data" / "papers"
 
 
@@ -23,6 +24,7 @@ class Comparison:
 
     direction "greater": a's metric exceeds b's; "less": the reverse, as for the costs
     "active_terms" and "flops"; "similar": they differ by less than `margin`, in the metric's units.
+    Only "similar" has a margin.
     """
 
     a: str
@@ -36,7 +38,9 @@ class Comparison:
 class Claim:
     """A statement of a paper, where it stands, and the comparisons that judge it.
 
-    Without comparisons it is published only; `why` then says why it is not measured.
+    Without comparisons `why` says why there is no verdict: "published only: ..." where it cannot be
+    measured, "not measured yet: ..." where it can. `note` says where the paper contradicts itself
+    and what the rule had to choose.
     """
 
     id: str
@@ -45,13 +49,16 @@ class Claim:
     where: str
     comparisons: tuple[Comparison, ...] = ()
     why: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class Paper:
     """A paper's published tables and claims.
 
-    tables: {number: {"where", "caption", "rows": [{"method", "values": {data set: {metric: x}}}]}}
+    tables: {number: {"where", "caption", "rows": [{"method", "values": {data set: {metric: x}}}]}};
+    facts: numbers given in words, {"id", "value", "unit", "where", "what"}; recipe: the published
+    settings of a training.
     """
 
     id: str
@@ -59,15 +66,28 @@ class Paper:
     reference: str
     tables: Mapping[str, Mapping[str, Any]]
     claims: tuple[Claim, ...]
+    facts: tuple[Mapping[str, Any], ...] = ()
+    recipe: Mapping[str, Any] = field(default_factory=dict)
 
     def row(self, table: str, method: str) -> Mapping[str, Any]:
-        """One row of a table; DiscoError lists the methods there are."""
+        """One row of a table; DiscoError lists the tables or the methods there are."""
+        if table not in self.tables:
+            tables = ", ".join(self.tables) or "none"
+            raise DiscoError(f"{self.id}: no table {table!r}; there are: {tables}.")
         rows = self.tables[table]["rows"]
         for row in rows:
             if row["method"] == method:
                 return row
         known = ", ".join(row["method"] for row in rows)
         raise DiscoError(f"{self.id}, table {table}: no method {method!r}; there are: {known}.")
+
+    def fact(self, name: str) -> Mapping[str, Any]:
+        """One number given in words; DiscoError lists the numbers there are."""
+        for fact in self.facts:
+            if fact["id"] == name:
+                return fact
+        known = ", ".join(fact["id"] for fact in self.facts)
+        raise DiscoError(f"{self.id}: no number {name!r} in words; there are: {known}.")
 
 
 @cache
@@ -76,11 +96,19 @@ def load_paper(name: str) -> Paper:
     path = FOLDER / f"{name}.yaml"
     if not path.is_file():
         raise DiscoError(f"No paper {name!r}; there are: {', '.join(paper_names())}.")
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = None if mark is None else mark.line + 1
+        raise DataError(path, line, None, "not YAML", "Mend it.") from error
     try:
         claims = tuple(_claim(name, claim, path) for claim in content["claims"])
-        paper = Paper(name, content["title"], content["reference"], content["tables"], claims)
-    except (KeyError, TypeError) as error:
+        paper = Paper(
+            name, content["title"], content["reference"], content["tables"], claims,
+            tuple(content.get("facts", ())), content.get("recipe", {}),
+        )  # fmt: skip
+    except (KeyError, TypeError, AttributeError) as error:
         raise DataError(
             path, None, str(error), "missing or of the wrong form", "Mend it."
         ) from error
@@ -103,9 +131,18 @@ def _claim(paper: str, claim: Mapping[str, Any], path: Path) -> Claim:
                 path, None, claim["id"], f"direction {item.direction!r}",
                 "Use greater, less or similar.",
             )  # fmt: skip
-    if not comparisons and not claim.get("why"):
-        raise DataError(path, None, claim["id"], "neither comparisons nor a 'why'", "Add one.")
+        if (item.direction == "similar") != (item.margin > 0):
+            raise DataError(
+                path, None, claim["id"], f"{item.direction} with margin {item.margin}",
+                "Give 'similar' a margin above 0, and nothing else a margin.",
+            )  # fmt: skip
+    why = claim.get("why", "")
+    if not comparisons and not why.startswith((PUBLISHED_ONLY, NOT_YET)):
+        raise DataError(
+            path, None, claim["id"], "neither comparisons nor a 'why'",
+            f"Add one; a 'why' begins with '{PUBLISHED_ONLY}' or '{NOT_YET}'.",
+        )  # fmt: skip
     return Claim(
         claim["id"], paper, " ".join(claim["statement"].split()), claim["where"], comparisons,
-        claim.get("why", ""),
+        why, " ".join(claim.get("note", "").split()),
     )  # fmt: skip

@@ -91,7 +91,10 @@ def atomic_folder(folder: Path, **extra: Any) -> Iterator[Path]:
 
 
 def seal_folder(folder: Path, **extra: Any) -> None:
-    """Write MANIFEST.json with the size and SHA-256 of every file below `folder`, and `extra`."""
+    """Write MANIFEST.json with the size and SHA-256 of every file below `folder`, and `extra`.
+
+    The manifest carries a checksum of its own content too.
+    """
     files = {
         file.relative_to(folder).as_posix(): {
             "bytes": file.stat().st_size,
@@ -100,7 +103,9 @@ def seal_folder(folder: Path, **extra: Any) -> None:
         for file in sorted(folder.rglob("*"))
         if file.is_file() and file.name != MANIFEST
     }
-    write_json(folder / MANIFEST, {"files": files, **extra})
+    # As it will be read: with lists for tuples and strings for keys.
+    content = json.loads(json.dumps({"files": files, **extra}))
+    write_json(folder / MANIFEST, {**content, "checksum": settings_hash(content)})
 
 
 def open_sealed(folder: Path, rebuild: str) -> dict[str, Any]:
@@ -116,11 +121,14 @@ def open_sealed(folder: Path, rebuild: str) -> dict[str, Any]:
     manifest = read_json(path)
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
         raise IntegrityError(f"{path}: not a manifest. Rebuild it with: {rebuild}")
+    checksum = manifest.pop("checksum", None)
+    if checksum is not None and checksum != settings_hash(manifest):
+        raise IntegrityError(f"{path}: its content has changed. Rebuild it with: {rebuild}")
     for name, stored in manifest["files"].items():
         file = folder / name
         if not file.is_file():
             raise IntegrityError(f"{file}: missing. Rebuild it with: {rebuild}")
-        if file.stat().st_size != stored["bytes"] or sha256_file(file) != stored["sha256"]:
+        if stored != {"bytes": file.stat().st_size, "sha256": sha256_file(file)}:
             raise IntegrityError(f"{file}: its bytes have changed. Rebuild it with: {rebuild}")
     return manifest
 

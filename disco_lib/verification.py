@@ -32,12 +32,18 @@ FEWEST_WITHOUT_TOPIC = 0.6
 
 @dataclass(frozen=True)
 class Check:
-    """One row of a report. `ok` is None where the value is reported without being judged."""
+    """One row of a report: `ok` is False for a fault only, `judged` True where there is a rule."""
 
     name: str
     value: int | float
-    ok: bool | None
+    ok: bool
     note: str = ""
+    judged: bool = True
+
+    @classmethod
+    def report(cls, name: str, value: int | float, note: str = "") -> Check:
+        """A value that is reported without a verdict."""
+        return cls(name, value, ok=True, note=note, judged=False)
 
 
 def verify(collection: Collection) -> list[Check]:
@@ -57,7 +63,7 @@ def structure_checks(collection: Collection) -> list[Check]:
     pids = collection.pids
     every = list(chain.from_iterable(turns.values()))
     return [
-        Check("passages", len(pids), None),
+        Check.report("passages", len(pids)),
         *(_size(split, rows) for split, rows in turns.items()),
         _none("passage ids that are there twice", _repeated(pids)),
         _none("turn ids that are there twice", _repeated(turn.turn_id for turn in every)),
@@ -109,7 +115,7 @@ def language_checks(collection: Collection) -> list[Check]:
 
 def _size(split: str, turns: Sequence[Turn]) -> Check:
     conversations = len({turn.conv_id for turn in turns})
-    return Check(f"turns in {split}", len(turns), None, f"{conversations} conversations")
+    return Check.report(f"turns in {split}", len(turns), f"{conversations} conversations")
 
 
 def _none(name: str, found: Sequence[str], why: str = "") -> Check:
@@ -121,7 +127,7 @@ def _none(name: str, found: Sequence[str], why: str = "") -> Check:
 
 def _share(name: str, flags: Sequence[bool]) -> Check:
     count = sum(flags)
-    return Check(name, count / max(1, len(flags)), None, f"{count} of {len(flags)}")
+    return Check.report(name, count / max(1, len(flags)), f"{count} of {len(flags)}")
 
 
 def _repeated(ids: Iterable[str]) -> list[str]:
@@ -227,7 +233,7 @@ def _without_topic(turns: Iterable[Turn], topics: dict[str, str]) -> Check:
         if known
     ]
     if not free:
-        return Check(name, 0.0, None, "no later turn has a passage with a topic")
+        return Check.report(name, 0.0, "no later turn has a passage with a topic")
     share = sum(free) / len(free)
     note = f"{sum(free)} of {len(free)}; at least {FEWEST_WITHOUT_TOPIC:.0%}"
     return Check(name, share, share >= FEWEST_WITHOUT_TOPIC, note)
