@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 
 import bm25s
@@ -34,6 +36,24 @@ def bm25_search(
     return run_from_arrays(
         query_ids, pids, np.where(scores > 0, documents, -1).astype(np.int64), scores
     )
+
+
+def bm25_terms(passages: Sequence[str], query: str) -> dict[str, float]:
+    """The query's stems that the passages hold, with their weights, heaviest first.
+
+    A weight is idf times the number of times the stem stands in the query: the most that the stem
+    can add to a passage's score. idf = ln(1 + (N - n + 0.5) / (n + 0.5)) for a stem in n of the N
+    passages, as in Lucene.
+    """
+    stemmer = Stemmer.Stemmer("english")
+    held = Counter(stem for tokens in _tokens(passages, stemmer) for stem in set(tokens))
+    times = Counter(_tokens([query], stemmer)[0])
+    weights = {
+        stem: count * math.log(1 + (len(passages) - held[stem] + 0.5) / (held[stem] + 0.5))
+        for stem, count in times.items()
+        if held[stem]
+    }
+    return dict(sorted(weights.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _tokens(texts: Sequence[str], stemmer: Stemmer.Stemmer) -> list[list[str]]:

@@ -25,7 +25,7 @@ from disco_lib.sparsity import active_terms, flops
 from disco_lib.storage import MANIFEST, cache_root, settings_hash
 from disco_lib.teachers import DistillationRun, teach
 from disco_lib.tiers import Tier, load_tier
-from disco_lib.training import DistilSettings, distil
+from disco_lib.training import DistilSettings, distil, read_log
 from disco_lib.vectors import cached_vectors
 
 NOT_DISTIL = {"run", "teachers", "label", "input"}
@@ -137,22 +137,37 @@ class Laboratory:
 
     def student(self, name: str, seed: int) -> SpladeEncoder:
         """A trained student of the tier, from the cache if it is there."""
-        settings = self.student_settings(name, seed)
-        key = settings_hash(
-            {"record": self.settings(name), "seed": seed, "settings": settings.to_dict()}
-        )
         return distil(
             SpladeEncoder.from_pretrained(self.tier.encoder),
             self.collection,
             self.teacher(self.tier.system(name)["teachers"]),
-            settings,
-            self.student_folder(key),
+            self.student_settings(name, seed),
+            self.student_folder(name, seed),
             self.tier.train,
             progress=self.progress,
         )
 
-    def student_folder(self, key: str) -> Path:
-        """Where the cache keeps a student."""
+    def training_log(self, name: str, seed: int) -> list[dict[str, float]]:
+        """The log of a student's training, which is run if the cache does not hold it."""
+        self.student(name, seed)
+        return read_log(self.student_folder(name, seed))
+
+    def find_or_measure(self, name: str) -> Record | None:
+        """`measure`, or None for a system that this tier does not have."""
+        return self.measure(name) if name in self.tier.systems else None
+
+    def student_folder(self, name: str, seed: int) -> Path:
+        """Where the cache keeps a student: named by all that decides its weights."""
+        key = settings_hash(
+            {
+                "settings": self.student_settings(name, seed).to_dict(),
+                "teachers": list(self.tier.system(name)["teachers"]),
+                "teacher_depth": self.tier.teacher_depth,
+                "collection": self.collection.fingerprint,
+                "train": self.tier.train,
+                "encoder": self.encoder.fingerprint(),
+            }
+        )
         return cache_root() / "students" / key
 
     def measure(self, name: str, publish: bool = False) -> Record:

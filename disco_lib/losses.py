@@ -6,6 +6,8 @@ column 0 is the positive unless said otherwise. Every function returns a scalar.
 
 from __future__ import annotations
 
+import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -114,8 +116,8 @@ class Batch:
     teacher_queries: Tensor | None = None
 
 
-def _kl_part(batch: Batch, **options: Any) -> Tensor:
-    return kl_divergence(batch.scores, batch.teacher_scores, **options)
+def _kl_part(batch: Batch, temperature: float = 1.0) -> Tensor:
+    return kl_divergence(batch.scores, batch.teacher_scores, temperature)
 
 
 def _margin_part(batch: Batch) -> Tensor:
@@ -135,12 +137,12 @@ def _nce_part(batch: Batch, negatives: str = "own", temperature: float = 1.0) ->
     return info_nce(scores, column, temperature)
 
 
-def _representation_part(batch: Batch, **options: Any) -> Tensor:
+def _representation_part(batch: Batch, reduction: str = "sum") -> Tensor:
     if batch.teacher_queries is None:
         raise DiscoError(
             "representation_mse needs the teacher's query vectors (--teacher-vectors)."
         )
-    return representation_mse(batch.queries, batch.teacher_queries, **options)
+    return representation_mse(batch.queries, batch.teacher_queries, reduction)
 
 
 PARTS: dict[str, Callable[..., Tensor]] = {
@@ -161,7 +163,7 @@ class Objective:
 
     A value is a weight, or a mapping with "weight" and the loss's options, as in
     {"info_nce": {"weight": 0.01, "negatives": "batch", "temperature": 0.05}}. Raises DiscoError
-    for an unknown name, listing those that exist.
+    for an unknown name or option, listing those that exist, and for a weight that is no number.
     """
 
     parts: Mapping[str, float | Mapping[str, Any]] = field(default_factory=dict)
@@ -173,15 +175,26 @@ class Objective:
             if name not in PARTS:
                 raise DiscoError(f"No loss {name!r}; there are: {', '.join(sorted(PARTS))}.")
             self.weight(name)
+            known = list(inspect.signature(PARTS[name]).parameters)[1:]
+            for option in self.options(name):
+                if option not in known:
+                    there = ", ".join(known) or "none"
+                    raise DiscoError(f"{name}: no option {option!r}; there are: {there}.")
 
     def weight(self, name: str) -> float:
-        """The weight of a part; DiscoError where a mapping has none."""
+        """The weight of a part; DiscoError where there is none, or it is no number."""
         value = self.parts[name]
         if isinstance(value, Mapping):
             if "weight" not in value:
                 raise DiscoError(f'{name}: a mapping of options needs a "weight".')
-            return float(value["weight"])
-        return float(value)
+            value = value["weight"]
+        try:
+            weight = float(value)
+        except (TypeError, ValueError):
+            weight = math.nan
+        if not math.isfinite(weight):
+            raise DiscoError(f"{name}: its weight is {value!r}; give a number.")
+        return weight
 
     def options(self, name: str) -> dict[str, Any]:
         """The options of a part without its weight."""

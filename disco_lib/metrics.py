@@ -43,8 +43,8 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate a run on the turns that have a relevant passage, or on `turn_ids` among them.
 
-    A turn that the run lacks counts 0. Raises DiscoError for a metric that is not in METRICS, and
-    for a turn without judgements.
+    A turn that the run lacks counts 0; equal scores count in the run's order. Raises DiscoError
+    for a metric that is not in METRICS, and for a turn without judgements.
     """
     unknown = [name for name in metrics if name not in METRICS]
     if unknown:
@@ -54,18 +54,18 @@ def evaluate(
         for turn, grades in qrels.to_dict().items()
         if any(g > 0 for g in grades.values())
     }
-    chosen = tuple(judged) if turn_ids is None else tuple(turn_ids)
+    chosen = tuple(judged) if turn_ids is None else tuple(dict.fromkeys(turn_ids))
     missing = [turn for turn in chosen if turn not in judged]
     if missing:
         raise DiscoError(f"Turn {missing[0]!r} has no relevant passage in the qrels.")
     if not chosen:
         raise DiscoError("No turn to evaluate: the qrels hold no relevant passage.")
     results = run.to_dict() if len(run) else {}
-    # ranx needs a document for every turn; this one is in no collection, so it scores 0.
-    filled = {turn: results.get(turn) or {"\x00none": 0.0} for turn in chosen}
+    numbers: dict[str, int] = {}
+    grades = {turn: {_short(p, numbers): g for p, g in judged[turn].items()} for turn in chosen}
     table = ranx.evaluate(
-        Qrels({turn: judged[turn] for turn in chosen}),
-        Run(filled),
+        Qrels(grades),
+        Run({turn: _by_rank(results.get(turn, {}), numbers) for turn in chosen}),
         [METRICS[name] for name in metrics],
         return_mean=False,
         make_comparable=True,
@@ -96,6 +96,19 @@ def remove_earlier_answers(run: Run, turns: Iterable[Turn], texts: Mapping[str, 
         gone = said - set(turn.positives)
         results[turn.turn_id] = {pid: s for pid, s in ranking.items() if pid not in gone}
     return run_from_dict(results)
+
+
+def _short(pid: str, numbers: dict[str, int]) -> str:
+    # ranx compiles its code anew for every length of id, so all get one length.
+    return f"{numbers.setdefault(pid, len(numbers)):08x}"
+
+
+def _by_rank(ranking: Mapping[str, float], numbers: dict[str, int]) -> dict[str, float]:
+    # Scores without a tie: the sorting in ranx would shuffle equal ones.
+    best = sorted(ranking, key=lambda pid: -ranking[pid])
+    ranks = {_short(pid, numbers): -float(rank) for rank, pid in enumerate(best)}
+    # ranx needs a document for every turn; this one is in no collection, so it scores 0.
+    return ranks or {"noresult": 0.0}
 
 
 def _plain(text: str) -> str:

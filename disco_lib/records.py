@@ -99,6 +99,11 @@ def find(tier: str, system: str, settings: Mapping[str, Any]) -> Record | None:
     return None
 
 
+def published_records(tier: str) -> dict[str, Record]:
+    """Every record of a tier below data/measured, by system; empty where the tier was not run."""
+    return {path.stem: read_record(path) for path in sorted((measured_root() / tier).glob("*.json"))}
+
+
 def read_record(path: Path) -> Record:
     """Read one record; IntegrityError where the file is not one or its settings were edited."""
     content = read_json(path)

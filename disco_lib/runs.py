@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numba.typed import List as TypedList
 from ranx import Run
+from ranx.data_structures.common import create_bulk
 
 from disco_lib.errors import DataError, DiscoError
 from disco_lib.storage import atomic_path
@@ -30,21 +33,42 @@ def run_from_arrays(
 def run_from_dict(results: dict[str, dict[str, float]], name: str | None = None) -> Run:
     """A ranx Run from {query: {document: score}}; queries without a result are left out.
 
-    A turn that a run lacks counts 0 in `metrics.evaluate`, so nothing is lost.
+    Best first; equal scores keep the order given. A turn that a run lacks counts 0 in
+    `metrics.evaluate`, so nothing is lost.
     """
-    kept = {query: docs for query, docs in results.items() if docs}
+    kept = {query: results[query] for query in sorted(results) if results[query]}
+    run = Run(name=name)
     if not kept:
         # ranx cannot type an empty run.
-        return Run(name=name)
-    return Run.from_dict(kept, name=name)
+        return run
+    # ranx compiles its code anew for every length of id; with lengths in steps, once.
+    longest = max(len(document) for documents in kept.values() for document in documents)
+    ids = f"<U{math.ceil(longest / 32) * 32}"
+    documents, scores = TypedList(), TypedList()
+    for ranking in kept.values():
+        values = np.fromiter(ranking.values(), dtype=np.float64, count=len(ranking))
+        best = np.argsort(-values, kind="stable")
+        documents.append(np.array(list(ranking), dtype=ids)[best])
+        scores.append(values[best])
+    # The sorting in ranx shuffles equal scores.
+    run.run = create_bulk(TypedList(kept), documents, scores)
+    run.sorted = True
+    return run
 
 
 def write_trec(run: Run, path: str | Path, tag: str = "disco") -> None:
-    """Write a run as a TREC file, best first, atomically."""
-    with atomic_path(Path(path)) as part, part.open("w", encoding="utf-8") as file:
+    """Write a run as a TREC file, best first, atomically.
+
+    Raises DiscoError for an id with white space, which the file's columns cannot hold.
+    """
+    path = Path(path)
+    with atomic_path(path) as part, part.open("w", encoding="utf-8") as file:
+        _require_word(tag, path)
         for query, documents in run.to_dict().items():
+            _require_word(query, path)
             ranking = sorted(documents.items(), key=lambda item: -item[1])
             for rank, (document, score) in enumerate(ranking, 1):
+                _require_word(document, path)
                 file.write(f"{query} Q0 {document} {rank} {score:.9g} {tag}\n")
 
 
@@ -72,6 +96,14 @@ def read_trec(path: str | Path) -> dict[str, dict[str, float]]:
     except UnicodeDecodeError as error:
         raise DataError(path, None, None, "not UTF-8 text", "Save the run as UTF-8.") from error
     return results
+
+
+def _require_word(name: str, path: Path) -> None:
+    if name.split() != [name]:
+        raise DiscoError(
+            f"{path}: {name!r} holds white space, which separates the columns of a TREC file. "
+            "Rename it, or save the run as .json."
+        )
 
 
 def _score(text: str, path: Path, number: int) -> float:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from disco_lib.conversations import Turn
 from disco_lib.errors import DiscoError
 
 
@@ -99,3 +100,35 @@ def seed_interval(means: Sequence[float], level: float = 0.95) -> tuple[float, f
         return float("nan"), float("nan")
     half = stats.sem(means) * stats.t.ppf((1 + level) / 2, len(means) - 1)
     return float(np.mean(means) - half), float(np.mean(means) + half)
+
+
+def intervals_by(
+    values: np.ndarray, groups: Sequence[int], fewest: int = 10
+) -> list[tuple[int, float, float, float]]:
+    """(group, mean, low, high) of the values (turns,) in each group, in the groups' order.
+
+    A group of fewer than `fewest` turns is left out: its interval would say nothing.
+    """
+    values, groups = np.asarray(values, dtype=np.float64), np.asarray(groups)
+    chosen = [g for g in np.unique(groups) if (groups == g).sum() >= fewest]
+    rows = [(int(g), values[groups == g]) for g in chosen]
+    return [(group, float(part.mean()), *bootstrap_interval(part)) for group, part in rows]
+
+
+def late_and_early(values: np.ndarray, turns: Sequence[Turn]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean value of each conversation's later and of its earlier turns: two (conversations,).
+
+    values (turns,). A conversation is cut in the middle of its turns in `turns`, a middle turn
+    belongs to the earlier ones; a conversation of one turn is left out.
+    """
+    by_conversation: dict[str, list[tuple[int, float]]] = {}
+    for turn, value in zip(turns, values, strict=True):
+        by_conversation.setdefault(turn.conv_id, []).append((turn.depth, float(value)))
+    late, early = [], []
+    for pairs in by_conversation.values():
+        ordered = [value for _, value in sorted(pairs)]
+        middle = (len(ordered) + 1) // 2
+        if len(ordered) > 1:
+            early.append(np.mean(ordered[:middle]))
+            late.append(np.mean(ordered[middle:]))
+    return np.array(late), np.array(early)

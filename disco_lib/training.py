@@ -47,7 +47,9 @@ class DistilSettings:
     The defaults are DiSCo's public recipe; see `Objective`, `WindowSampler` and `Limits` for the
     nested settings. warmup: share of steps in which the learning rate rises. ramp: share of steps
     in which the regularisers' weights rise quadratically (0: full weight from the start).
-    dropout: None keeps the model's own. epochs count turns, not positives.
+    dropout: None keeps the model's own. steps, where given, replaces epochs: objectives that can use
+    different numbers of turns are so compared at equal cost. min_depth: shallowest turn to learn
+    from; a first turn (depth 1) is its own rewrite and teaches the least.
     """
 
     objective: Mapping[str, Any] = field(
@@ -57,6 +59,8 @@ class DistilSettings:
     limits: Limits = Limits()
     sampler: WindowSampler = WindowSampler()
     epochs: float = 5
+    steps: int | None = None
+    min_depth: int = 1
     batch_size: int = 10
     learning_rate: float = 2e-5
     warmup: float = 0.01
@@ -290,11 +294,11 @@ class Schedule(torch.utils.data.Dataset):
 
     def __init__(self, examples: Sequence[Example], settings: DistilSettings) -> None:
         self.examples = examples
-        steps = max(1, len(examples) // settings.batch_size) * settings.epochs
-        self.steps = max(1, round(steps))
+        each = max(1, len(examples) // settings.batch_size)
+        self.steps = settings.steps or max(1, round(each * settings.epochs))
         order = [
-            (int(i), epoch)
-            for epoch in range(math.ceil(settings.epochs))
+            (i, epoch)
+            for epoch in range(math.ceil(self.steps / each))
             for i in _epoch_order(examples, settings, epoch)
         ]
         self.order = order[: self.steps * settings.batch_size]
@@ -335,7 +339,9 @@ def _examples(
     label_only = not any(objective.uses(n) for n in ("kl_divergence", "representation_mse"))
     examples = []
     for turn in turns:
-        if turn.turn_id not in rows or (label_only and not turn.positives):
+        if turn.turn_id not in rows or turn.depth < settings.min_depth:
+            continue
+        if label_only and not turn.positives:
             continue
         ids = context_ids(turn, settings.input, student.tokenizer, settings.limits)
         positive = place[turn.positives[0]] if turn.positives else -1
@@ -434,8 +440,10 @@ def _duplicates(chosen: Tensor) -> Tensor:
 def _to_torch(rows: sparse.csr_matrix) -> Tensor:
     coo = rows.tocoo()
     places = np.stack([coo.row, coo.col]).astype(np.int64)
+    values = torch.from_numpy(coo.data)
+    # Said aloud, because torch warns on stderr where the choice is left to it.
     return torch.sparse_coo_tensor(
-        torch.from_numpy(places), torch.from_numpy(coo.data), rows.shape, is_coalesced=True
+        torch.from_numpy(places), values, rows.shape, is_coalesced=True, check_invariants=False
     )
 
 

@@ -134,7 +134,7 @@ def test_lengths_that_the_model_cannot_read_are_refused(encoder, length):
 
 
 def test_one_string_is_refused(encoder):
-    with pytest.raises(DiscoError, match=r"list of texts, not one string. Write encode\(\[text\]\)"):
+    with pytest.raises(DiscoError, match="list of texts, not one string"):
         encoder.encode("the violin")
 
 

@@ -176,7 +176,7 @@ def test_every_flipped_byte_is_found_and_its_file_named(sealed):
         content = path.read_bytes()
         for place in range(len(content)):
             path.write_bytes(flipped(content, place))
-            with pytest.raises(IntegrityError, match="changed. Rebuild it with: disco again") as found:
+            with pytest.raises(IntegrityError, match="changed. Rebuild it with: disco") as found:
                 open_sealed(sealed, "disco again")
             assert str(path) in str(found.value)
         path.write_bytes(content)

@@ -1,0 +1,222 @@
+"""The book's figures in one style: each function takes numbers and returns a matplotlib Figure.
+
+Colours are those of Okabe and Ito, which readers with any colour vision tell apart; markers and
+line styles differ too. Nothing of matplotlib's global state is left changed, and a figure is not
+registered with pyplot: a notebook shows the one that a cell ends with, once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from disco_lib.errors import DiscoError
+
+#: Blue, vermilion, green, purple, orange, sky blue, black.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+GREY = "#B5B5B5"
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+SETTINGS = {
+    "figure.dpi": 144,
+    "figure.facecolor": "white",
+    "figure.constrained_layout.use": True,
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 4.5,
+}
+WIDTH = 7.0
+
+
+@dataclass(frozen=True)
+class Point:
+    """A value with its 95 % interval, at x where a figure has an x: all in the axis's units."""
+
+    value: float
+    low: float
+    high: float
+    x: float = 0.0
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw in the book's style inside this context; matplotlib is as it was afterwards."""
+    with plt.rc_context(SETTINGS):
+        yield
+
+
+def term_bars(
+    panels: Mapping[str, Mapping[str, float]],
+    marked: Mapping[str, Collection[str]],
+    legend: tuple[str, str],
+    xlabel: str = "weight (no unit)",
+    k: int = 12,
+    columns: int = 3,
+) -> Figure:
+    """The k heaviest terms of each text as bars, one panel a text.
+
+    panels: {title: {term: weight}}; marked: {title: terms to draw in blue}, the others are grey;
+    legend: what blue and grey mean. A panel's scale is its own, from 0 on.
+    """
+    _some(panels)
+    rows = math.ceil(len(panels) / columns)
+    with _figure(rows, columns, height=0.165 * k * rows + 0.75 * rows) as (figure, axes):
+        for axis, (title, terms) in zip(axes, panels.items(), strict=False):
+            _term_panel(axis, terms, marked.get(title, ()), k)
+            axis.set_title(title)
+            axis.set_xlabel(xlabel)
+        for axis in axes[len(panels) :]:
+            axis.set_axis_off()
+        keys = [Patch(color=colour) for colour in (COLOURS[0], GREY)]
+        spare = len(panels) < rows * columns
+        where = axes[-1] if spare else figure
+        place = "center" if spare else "outside lower center"
+        where.legend(keys, legend, loc=place, ncols=1 if spare else 2)
+    return figure
+
+
+def interval_bars(rows: Mapping[str, Point], xlabel: str) -> Figure:
+    """One horizontal bar a row, first row on top, with its interval as a line and its value."""
+    _some(rows)
+    with _figure(1, 1, height=0.36 * len(rows) + 0.6) as (figure, (axis,)):
+        places = np.arange(len(rows))
+        values = np.array([p.value for p in rows.values()])
+        axis.barh(places, values, color=COLOURS[0], alpha=0.35, height=0.62)
+        axis.errorbar(values, places, xerr=_errors(rows.values()), fmt="o", color=COLOURS[0])
+        for place, point in zip(places, rows.values(), strict=True):
+            text = f"{point.value:.3f}"
+            axis.annotate(
+                text, (point.high, place), (6, 0), textcoords="offset points", va="center"
+            )
+        axis.set_yticks(places, list(rows))
+        axis.set(xlabel=xlabel, xlim=(0, 1.12 * max(p.high for p in rows.values())))
+        axis.invert_yaxis()
+        axis.grid(axis="y", visible=False)
+    return figure
+
+
+def lines(
+    series: Mapping[str, Sequence[Point]], xlabel: str, ylabel: str, log: bool = False
+) -> Figure:
+    """One line a series through its points, with their intervals as a band."""
+    _some(series)
+    with _figure(1, 1, height=3.2) as (figure, (axis,)):
+        for number, (label, points) in enumerate(series.items()):
+            x = [p.x for p in points]
+            kind = {"linestyle": DASHES[number % len(DASHES)], **_dot(number)}
+            axis.plot(x, [p.value for p in points], label=label, **kind)
+            low, high = [p.low for p in points], [p.high for p in points]
+            axis.fill_between(x, low, high, color=_colour(number), alpha=0.15, linewidth=0)
+        axis.set(xlabel=xlabel, ylabel=ylabel)
+        axis.set(yscale="log") if log else axis.set(ylim=(0, None))
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        _legend(figure, axis)
+    return figure
+
+
+def curves(
+    series: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    xlabel: str,
+    ylabel: str,
+    log: bool = False,
+) -> Figure:
+    """One line a series through (x, y), without markers; log: both axes are logarithmic."""
+    _some(series)
+    with _figure(1, 1, height=3.2) as (figure, (axis,)):
+        for number, (label, (x, y)) in enumerate(series.items()):
+            kind = DASHES[number % len(DASHES)]
+            axis.plot(x, y, label=label, color=_colour(number), linestyle=kind)
+        axis.set(xlabel=xlabel, ylabel=ylabel)
+        if log:
+            axis.set(xscale="log", yscale="log")
+        _legend(figure, axis)
+    return figure
+
+
+def scatter(
+    series: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    xlabel: str,
+    ylabel: str,
+    names: Mapping[str, tuple[float, float]] | None = None,
+    line: tuple[float, str] | None = None,
+    log: bool = False,
+) -> Figure:
+    """One dot a pair (x, y) of each series.
+
+    names: text to write at a place (x, y). line: slope through the origin and what it means.
+    """
+    _some(series)
+    with _figure(1, 1, height=3.6) as (figure, (axis,)):
+        for number, (label, (x, y)) in enumerate(series.items()):
+            axis.scatter(x, y, label=label, s=12, alpha=0.6, linewidths=0, **_dot(number))
+        if line is not None:
+            axis.axline((0, 0), slope=line[0], color="black", linewidth=1, label=line[1])
+        for text, place in (names or {}).items():
+            axis.annotate(text, place, (4, 3), textcoords="offset points", fontsize=8)
+        axis.set(xlabel=xlabel, ylabel=ylabel)
+        if log:
+            axis.set(xscale="log", yscale="log")
+        else:
+            axis.set(xlim=(0, None), ylim=(0, None))
+        _legend(figure, axis)
+    return figure
+
+
+@contextmanager
+def _figure(rows: int, columns: int, height: float) -> Iterator[tuple[Figure, list[Axes]]]:
+    with style():
+        figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, height), squeeze=False)
+        try:
+            yield figure, list(axes.flat)
+        finally:
+            plt.close(figure)
+
+
+def _term_panel(axis: Axes, terms: Mapping[str, float], marked: Collection[str], k: int) -> None:
+    best = sorted(terms.items(), key=lambda item: -item[1])[:k]
+    places = np.arange(len(best))
+    colours = [COLOURS[0] if term in marked else GREY for term, _ in best]
+    axis.barh(places, [weight for _, weight in best], color=colours, height=0.75)
+    axis.set_yticks(places, [term for term, _ in best])
+    axis.set(ylim=(k - 0.4, -0.6), xlim=(0, None))
+    axis.tick_params(axis="y", length=0)
+    axis.grid(axis="y", visible=False)
+
+
+def _errors(points: Collection[Point]) -> np.ndarray:
+    return np.array([[p.value - p.low for p in points], [p.high - p.value for p in points]])
+
+
+def _colour(number: int) -> str:
+    return COLOURS[number % len(COLOURS)]
+
+
+def _dot(number: int) -> dict[str, str]:
+    return {"color": _colour(number), "marker": MARKERS[number % len(MARKERS)]}
+
+
+def _legend(figure: Figure, axis: Axes) -> None:
+    if len(axis.get_legend_handles_labels()[0]) > 1:
+        figure.legend(*axis.get_legend_handles_labels(), loc="outside upper left", ncols=2)
+
+
+def _some(rows: Mapping[str, object]) -> None:
+    if not rows:
+        raise DiscoError("Nothing to draw: give at least one row.")

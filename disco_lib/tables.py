@@ -1,0 +1,124 @@
+"""What chapters show as tables and sentences: made from records, claims and verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from disco_lib.claims import Verdict
+from disco_lib.errors import DiscoError
+from disco_lib.papers import Claim, load_paper
+from disco_lib.plots import Point
+from disco_lib.records import Record
+
+HEADLINE = ("MRR@10", "R@10", "R@100", "nDCG@3")
+SIGNS = {"greater": ">", "less": "<", "similar": "≈"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows to look at: shown whole, without row numbers, the same on every run."""
+
+    frame: pd.DataFrame
+
+    @classmethod
+    def of(cls, rows: Sequence[Mapping[str, Any]]) -> Table:
+        """A table of {column: text or number}; DiscoError without a row."""
+        if not rows:
+            raise DiscoError("A table needs at least one row.")
+        return cls(pd.DataFrame(list(rows)))
+
+    def _repr_html_(self) -> str:
+        # A column that is cut at 50 characters, pandas' default, hides what the table is for.
+        with pd.option_context("display.max_colwidth", None):
+            return self.frame.to_html(index=False, border=0, na_rep="", justify="left")
+
+    def __repr__(self) -> str:
+        return self.frame.to_string(index=False, na_rep="")
+
+
+@dataclass(frozen=True)
+class Words:
+    """Sentences in Markdown, shown as text on a page and in a notebook."""
+
+    text: str
+
+    def _repr_markdown_(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def results(records: Sequence[Record], metrics: Sequence[str] = HEADLINE, digits: int = 3) -> Table:
+    """One row a system: means over turns and seeds, the first metric's interval, and the costs."""
+    rows = []
+    for record in records:
+        low, high = record.intervals[metrics[0]]
+        row = {"system": record.label}
+        row |= {metric: f"{record.mean(metric):.{digits}f}" for metric in metrics}
+        row[metrics[0]] += f" [{low:.{digits}f}, {high:.{digits}f}]"
+        for name, cost in (("active terms", "active_terms"), ("FLOPS", "flops")):
+            value = record.cost(cost)
+            row[name] = "" if value != value else f"{value:.1f}"
+        rows.append(row)
+    return Table.of(rows)
+
+
+def points(records: Sequence[Record], metric: str) -> dict[str, Point]:
+    """Mean and 95 % interval of a metric for `plots.interval_bars`, by the systems' labels."""
+    return {r.label: Point(r.mean(metric), *r.intervals[metric]) for r in records}
+
+
+def find_claim(paper: str, name: str) -> Claim:
+    """A claim of data/papers by its id; DiscoError lists those there are."""
+    claims = load_paper(paper).claims
+    for claim in claims:
+        if claim.id == name:
+            return claim
+    known = ", ".join(claim.id for claim in claims)
+    raise DiscoError(f"{paper}: no claim {name!r}; there are: {known}.")
+
+
+def claim_words(claim: Claim) -> Words:
+    """A claim as a quotation, with where it stands."""
+    place = claim.where[0].upper() + claim.where[1:]
+    return Words(f"> {claim.statement}\n>\n> *{load_paper(claim.paper).title}: {place}*")
+
+
+def verdict_words(verdict: Verdict) -> Words:
+    """The verdict's name and how many of its comparisons hold."""
+    kind = {"reproduced": "reproduced", "partly reproduced": "partly"}.get(verdict.verdict)
+    kind = kind or ("not-reproduced" if verdict.verdict == "not reproduced" else "not-run")
+    label = f'<span class="verdict {kind}">{verdict.verdict}</span>'
+    if not verdict.findings:
+        return Words(f"{label} on tier {verdict.tier}: {verdict.claim.why or 'no record'}")
+    holding = sum(finding.holds for finding in verdict.findings)
+    count = len(verdict.findings)
+    return Words(f"{label} on tier {verdict.tier}: {holding} of {count} comparisons hold.")
+
+
+def verdict_table(verdict: Verdict) -> Table:
+    """One row a comparison: effect a - b with its 95 % interval, corrected p, whether it holds."""
+    rows = []
+    for finding in verdict.findings:
+        item, (low, high) = finding.comparison, finding.interval
+        within = f" ± {item.margin:g}" if item.direction == "similar" else ""
+        rows.append(
+            {
+                "comparison": f"{item.a} {SIGNS[item.direction]} {item.b}{within}",
+                "in": item.metric,
+                "difference": f"{finding.effect:+.3f} [{low:+.3f}, {high:+.3f}]",
+                "p": "" if finding.p is None else p_value(finding.p),
+                "holds": "yes" if finding.holds else "no",
+            }
+        )
+    return Table.of(rows)
+
+
+def p_value(p: float) -> str:
+    """A p-value as it is printed: three digits, or that it is smaller."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"

@@ -1,0 +1,368 @@
+# %% [markdown]
+# # Objectives: what should a student copy?
+#
+# **A student can copy the teacher's vector, its ranking's margins, or only
+# the distribution of its scores; the less it has to copy, the more room it
+# has to find its own way of reading a conversation.**
+#
+# After this chapter you can write down the four objectives that the paper
+# compares, say which students each of them cannot tell apart, train one
+# student with each at equal cost, and test which one retrieves better.
+
+# %% tags=["hide-input"]
+# Set-up, the same in every chapter: import the disco_lib of this
+# checkout; on Colab, fetch the book and what it needs first.
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+if "google.colab" in sys.modules:
+    root = Path("/content/disco-book")
+    url = "https://github.com/disco-book/disco-book"
+    fetch = ["git", "clone", "--quiet", "--depth=1", "--branch=main", url]
+    if not root.exists():
+        subprocess.run([*fetch, str(root)], check=True)
+    runpy.run_path(str(root / "book" / "colab.py"), run_name="__main__")
+else:
+    places = (Path.cwd(), *Path.cwd().parents)
+    root = next(place for place in places if (place / "disco_lib").is_dir())
+sys.path.insert(0, str(root))
+import disco_lib
+
+found = Path(disco_lib.__file__).parent
+assert found == root / "disco_lib", f"restart: {found} is loaded"
+print(f"disco_lib {disco_lib.__version__}")
+
+# %% [markdown]
+# ## The claims
+#
+# Before DiSCo {cite}`lupart2025disco`, students of conversational search
+# copied the *representation* of the rewrite ({cite}`yu2021convdr`,
+# {cite}`le2023cosplade`). DiSCo copies its *scores*:
+
+# %%
+from disco_lib.tables import Words, claim_words, find_claim
+
+CLAIMS = [
+    "disco-scores-over-representations",
+    "disco-over-convsplade",
+    "disco-margin-mse-similar",
+    "disco-student-over-teacher",
+    "disco-multi-over-single",
+    "disco-sparser-than-teacher",
+]
+claims = [find_claim("disco", name) for name in CLAIMS]
+Words("\n\n".join(claim_words(claim).text for claim in claims))
+
+# %% [markdown]
+# ## Four losses
+#
+# Let $q$ be the student's vector for a conversation, $t$ the teacher's for
+# the rewrite, and $d_0, \dots, d_N$ passages with frozen vectors, $d_0$ the
+# relevant one. The student scores $s_i = q \cdot d_i$, the teacher
+# $\tau_i = t \cdot d_i$.
+#
+# $$\mathcal{L}_{\text{representation}} = \lVert q - t \rVert^2$$
+#
+# $$\mathcal{L}_{\text{margin}} = \frac{1}{N} \sum_{i \ge 1}
+#   \bigl((s_0 - s_i) - (\tau_0 - \tau_i)\bigr)^2$$
+#
+# $$\mathcal{L}_{\text{KLD}} = \sum_i p_i \log \frac{p_i}{r_i}, \qquad
+#   p = \mathrm{softmax}(\tau), \; r = \mathrm{softmax}(s)$$
+#
+# $$\mathcal{L}_{\text{InfoNCE}} = - \log r_0$$
+#
+# The first pins down every entry of the vector, the second every difference
+# of scores to the positive, the third the shape of the teacher's
+# distribution. The last has no teacher at all, only a label. In the library
+# each is a function of tensors:
+
+# %%
+from disco_lib.experiments import Laboratory
+
+lab = Laboratory()
+print("tier:", lab.tier.name, "·", lab.tier.what)
+
+# %% [markdown]
+# Take one training turn with the passages that a student sees for it in one
+# step: the positive, and a sample of the teacher's ranking.
+
+# %%
+import numpy as np
+
+settings = lab.student_settings("student-kl")
+teacher = lab.teacher(lab.tier.system("student-kl")["teachers"])
+place = {pid: i for i, pid in enumerate(teacher.pids)}
+turn = next(t for t in lab.turns(lab.tier.train) if t.turn_id in teacher.turn_ids)
+row = teacher.turn_ids.index(turn.turn_id)
+sample = settings.sampler.sample(
+    *teacher.ranking(row),
+    place[turn.positives[0]],
+    len(teacher.pids),
+    np.random.default_rng(0),
+)
+print(len(sample.documents), "passages in the sample")
+
+# %% [markdown]
+# Now three students that are not the teacher. One has **other terms**: it
+# adds weight on terms that no passage of the sample holds. One has the
+# teacher's scores, but all of them **shifted** by a constant. One has them
+# **stretched** by half.
+
+# %%
+import torch
+
+from disco_lib.losses import info_nce, kl_divergence, margin_mse
+from disco_lib.losses import representation_mse
+from disco_lib.tables import Table
+
+documents = lab.documents[sample.documents]
+vector = torch.tensor(teacher.queries[row].toarray())
+scores = torch.tensor(documents.toarray()) @ vector.T
+unused = np.setdiff1d(np.arange(documents.shape[1]), documents.indices)
+other = vector.clone()
+other[0, unused[:100]] += 1.0
+students = {
+    "the teacher itself": (vector, scores.T),
+    "other terms": (other, (torch.tensor(documents.toarray()) @ other.T).T),
+    "scores shifted by 5": (None, scores.T + 5),
+    "scores stretched by half": (None, scores.T * 1.5),
+}
+rows = []
+for name, (query, given) in students.items():
+    copied = "" if query is None else f"{representation_mse(query, vector):.2f}"
+    rows.append(
+        {
+            "student": name,
+            "representation MSE": copied,
+            "margin MSE": f"{margin_mse(given, scores.T):.3f}",
+            "KLD": f"{abs(kl_divergence(given, scores.T)):.3f}",
+            "InfoNCE": f"{info_nce(given):.3f}",
+        }
+    )
+Table.of(rows)
+
+# %% [markdown]
+# Representation MSE is the only one that forbids the other terms, although
+# no score depends on them. KLD and margin MSE forgive a shift; neither
+# forgives a stretch, which makes the teacher's distribution sharper. This is
+# the *relaxation* the paper speaks of: as many equations as passages, and
+# as many unknowns as words.
+
+# %%
+rank = np.linalg.matrix_rank(documents.toarray())
+print(f"{rank} equations for {documents.shape[1]} unknowns")
+print(f"{len(unused)} terms stand in no passage of the sample")
+
+# %% [markdown]
+# Freedom is not yet quality. A student that may drop terms may become
+# sparser than its teacher; it may also drop what other passages need. That
+# is a question for the experiment.
+#
+# ## The experiment
+#
+# Every student starts from the same encoder, reads the same input, and makes
+# the same number of steps with the same batches; only the objective
+# differs. Their settings were chosen on the development split for KLD and
+# then used for all.
+
+# %%
+names = list(lab.tier.systems)
+for name in names:
+    objective = lab.tier.system(name).get("objective", "")
+    print(f"{lab.tier.system(name)['label']:45}{objective or ''}")
+
+# %%
+from disco_lib.tables import points, results
+
+records = {name: lab.measure(name) for name in names}
+turns = len(records["student-kl"].turn_ids)
+print(f"{turns} turns, seeds {', '.join(records['student-kl'].seeds)}")
+results(list(records.values()))
+
+# %% mystnb={"figure": {"caption": "How high the first relevant passage stands with each objective, mean over seeds, and the systems without training. Compare the four students with each other first, then with the rewrite that taught them.", "name": "objectives-mrr"}, "image": {"alt": "Horizontal bars of MRR at 10 with 95 % intervals for every system of the tier, students last."}}
+from disco_lib import plots
+
+plots.interval_bars(
+    points(list(records.values()), "MRR@10"),
+    xlabel="MRR@10 (0 to 1, higher is better), with 95 % interval",
+)
+
+# %% [markdown]
+# Under the same regulariser the objectives leave differently many terms
+# active. Sparser is cheaper; {doc}`02_splade_and_flops` says by how much.
+
+# %% mystnb={"figure": {"caption": "Effectiveness against the cost of a query. Up and to the left is better.", "name": "objectives-cost"}, "image": {"alt": "One dot a system: FLOPS on the horizontal axis, MRR at 10 on the vertical axis."}}
+costed = [r for r in records.values() if r.cost("flops") == r.cost("flops")]
+plots.scatter(
+    {
+        r.label: (np.array([r.cost("flops")]), np.array([r.mean("MRR@10")]))
+        for r in costed
+    },
+    xlabel="FLOPS (expected multiply-adds a query and passage)",
+    ylabel="MRR@10",
+)
+
+# %% [markdown]
+# ## What training looks like
+#
+# Every part of an objective is logged under its name, with the active terms
+# and the FLOPS of the student's vectors.
+
+# %% mystnb={"figure": {"caption": "The KLD falls as the student learns to score as the teacher does. Batches are of turns of similar length, which makes the curve rough.", "name": "objectives-training"}, "image": {"alt": "A line falling over training steps: the Kullback-Leibler divergence of the student's scores from the teacher's."}}
+log = lab.training_log("student-kl", lab.tier.seeds[0])
+steps = np.array([entry["step"] for entry in log])
+loss = np.array([entry["kl_divergence"] for entry in log])
+plots.curves(
+    {"KLD": (steps, loss)},
+    xlabel="training step",
+    ylabel="KLD of student from teacher (nats)",
+)
+
+# %% [markdown]
+# ## On real conversations
+#
+# The collection of this tier was written for the book. What the objectives
+# do to real ones is measured by `make measure TIER=qrecc`; its records are
+# in `data/measured`, and every tier that was run is shown here.
+
+# %%
+from disco_lib.claims import tiers_measured
+from disco_lib.records import published_records
+from disco_lib.tiers import load_tier
+
+stored = {tier: published_records(tier) for tier in tiers_measured()}
+for tier, found in stored.items():
+    print(f"{tier}: {load_tier(tier).what}; {len(found)} systems measured")
+
+# %%
+rows = [
+    {
+        "tier": tier,
+        "system": record.label,
+        "turns": len(record.turn_ids),
+        "seeds": len(record.seeds),
+        "MRR@10": f"{record.mean('MRR@10'):.3f}",
+        "R@10": f"{record.mean('R@10'):.3f}",
+        "R@100": f"{record.mean('R@100'):.3f}",
+        "nDCG@3": f"{record.mean('nDCG@3'):.3f}",
+        "MRR@10, kept": f"{record.unremoved_mean('MRR@10'):.3f}",
+        "active terms": f"{record.cost('active_terms'):.0f}".replace("nan", ""),
+    }
+    for tier, found in stored.items()
+    for record in (found[name] for name in load_tier(tier).systems if name in found)
+]
+Table.of(rows)
+
+# %% [markdown]
+# The qrecc tier searches a collection of answers, among them those that the
+# conversation has already given. A query made of the whole conversation
+# finds these word for word, which no reader wants, so its headline numbers
+# take them out of the ranking. The column *kept* leaves them in. Rewrites
+# exist for some turns only, so the teacher's row is over fewer turns; the
+# tests below pair it with the students on the turns that both have.
+#
+# ## Beside the paper
+#
+# These are the published rows, from Tables 2 and 4. They come from the whole
+# of QReCC with 54 million passages and an encoder of BERT's size; compare
+# the order of the systems with ours, not the numbers.
+
+# %%
+from disco_lib.papers import load_paper
+
+paper = load_paper("disco")
+rows = [
+    {"table": number, "method": row["method"], "input": row["rewrite"]}
+    | {m: "" if x is None else f"{x:.3f}" for m, x in row["values"]["QReCC"].items()}
+    for number in ("2", "4")
+    for row in paper.tables[number]["rows"]
+    if "QReCC" in row["values"]
+]
+Table.of(rows)
+
+# %% [markdown]
+# ## The verdicts
+#
+# The rules stand with the claims in `data/papers`; {doc}`../book/how_numbers`
+# explains them. First this tier:
+
+# %%
+from disco_lib.claims import judge
+from disco_lib.tables import verdict_table, verdict_words
+
+verdicts = [judge(claim, lab.tier.name, lab.find_or_measure) for claim in claims]
+Words(
+    "\n\n".join(
+        f"*{v.claim.statement}* {verdict_words(v).text}" for v in verdicts
+    )
+)
+
+# %% [markdown]
+# And every tier with stored records:
+
+# %%
+rows = []
+for tier in stored:
+    for claim in claims:
+        verdict = judge(claim, tier)
+        for finding in verdict.findings:
+            item, (low, high) = finding.comparison, finding.interval
+            rows.append(
+                {
+                    "tier": tier,
+                    "claim": claim.id,
+                    "compared": f"{item.metric}: {item.a}, {item.b}",
+                    "effect": f"{finding.effect:+.3f} [{low:+.3f}, {high:+.3f}]",
+                    "holds": "yes" if finding.holds else "no",
+                    "verdict": verdict.verdict,
+                }
+            )
+Table.of(rows)
+
+# %% [markdown]
+# ```{admonition} On an A100
+# :class: note
+# `DISCO_TIER` and a tier's file decide the models. With
+# `encoder: naver/splade-cocondenser-ensembledistil` and the published
+# recipe (chapter {doc}`00_start_here` prints it) the same cells train the
+# paper's students; the encoder takes bfloat16 there by itself. We have not
+# run this setting, so no times stand here.
+# ```
+#
+# ## Exercises
+#
+# **1. Why does InfoNCE need a label and KLD none?** What could a student
+# learn from the turns that have a rewrite but no relevant passage?
+#
+# ```{admonition} Answer
+# :class: dropdown
+# InfoNCE knows nothing but which passage is relevant. The teacher's
+# distribution says how good every passage of the sample is, whether or not
+# one of them was judged, so score distillation also learns from turns
+# without a judgement.
+# ```
+#
+# **2. A temperature.** Dividing both scores by $T = 2$ before the softmax
+# flattens the teacher's distribution. Which passages gain influence? Compute
+# the teacher's entropy over the sample above for $T$ = 0.5, 1 and 2.
+
+# %% tags=["hide-cell"]
+# Answer: the flatter, the more the lower ranks count.
+for temperature in (0.5, 1.0, 2.0):
+    share = torch.softmax(scores.T / temperature, dim=-1)
+    entropy = -(share * share.clamp_min(1e-12).log()).sum()
+    print(f"T = {temperature}: {entropy:.2f} of {np.log(share.shape[1]):.2f} nats")
+
+# %% [markdown]
+# **3. Is the shift harmless in use?** KLD forgives a constant added to all
+# of a query's scores. Does the ranking change? Would a threshold on scores,
+# or a fusion with another system's scores, notice?
+#
+# ```{admonition} Answer
+# :class: dropdown
+# A ranking of one query's passages is the same after a shift. A threshold
+# and a sum with another system's scores are not; that is one reason why
+# fusion normalises scores first.
+# ```
