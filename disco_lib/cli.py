@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import sys
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 import yaml
+from tqdm.auto import tqdm
 
 from disco_lib.errors import DiscoError
 
@@ -26,6 +27,9 @@ data_app = typer.Typer(
     help="Data sets: what there is, and whether it is sound.", no_args_is_help=True
 )
 app.add_typer(data_app, name="data")
+
+#: A hub id, OWNER/NAME; what else names no folder is a mistake, and need not go over the network.
+HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 Data = Annotated[
     str, typer.Option("--data", help="A data set's name, or any folder of the native form.")
@@ -47,8 +51,17 @@ def plain_errors(command: Callable[..., None]) -> Callable[..., None]:
         except DiscoError as error:
             typer.echo(f"disco: {error}", err=True)
             raise typer.Exit(2) from error
+        except BrokenPipeError:
+            raise  # typer ends quietly where the reader, as in `disco claims | head`, has gone
         except OSError as error:
-            typer.echo(f"disco: {error.filename or ''}: {error.strerror or error}", err=True)
+            # A failed renaming has two names, and the user knows the second.
+            names = (name for name in (error.filename2, error.filename) if name is not None)
+            where = next((f"{name}: " for name in names), "")
+            typer.echo(
+                f"disco: {where}{error.strerror or error}. Check the path, its permissions and "
+                "the room on the disk.",
+                err=True,
+            )
             raise typer.Exit(2) from error
         except KeyboardInterrupt as error:
             typer.echo("disco: interrupted; the same command goes on from here.", err=True)
@@ -103,26 +116,37 @@ def teach(
     rewrite: Annotated[list[str], typer.Option(help="A rewrite's name; again for a mean.")],
     split: Split = "train",
     model: Model = "splade-tiny",
-    depth: Annotated[int, typer.Option(help="Documents kept for each turn.")] = 1000,
+    depth: Annotated[int, typer.Option(min=1, help="Documents kept for each turn.")] = 1000,
     missing: Annotated[
         str, typer.Option(help="A document one teacher lacks: rescore, available or zero.")
     ] = "rescore",
     max_length: Length = 192,
-    json_file: Annotated[Path | None, typer.Option("--json", help="DiSCo's form, too.")] = None,
-    trec: Annotated[Path | None, typer.Option(help="A TREC run, too.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write DiSCo's form, FILE.json, too.")
+    ] = None,
+    trec: Annotated[Path | None, typer.Option(help="Write a TREC run, FILE.trec, too.")] = None,
 ) -> None:
     """Score each turn's best documents with a teacher: a rewrite, read by an encoder."""
     from disco_lib.datasets import load
-    from disco_lib.encoders import SpladeEncoder
+
+    _check_suffix("--json", json_file, ".json")
+    _check_suffix("--trec", trec, ".trec")
+    collection = load(data)
+    _check_rewrites(collection, split, rewrite)
+    _check_length(max_length)
+
+    from disco_lib.storage import sole_writer
+    from disco_lib.teachers import FORMAT
     from disco_lib.teachers import teach as run_teacher
 
-    encoder = SpladeEncoder.from_pretrained(model)
-    run = run_teacher(load(data), split, rewrite, encoder, depth, missing, max_length, True)
-    run.save(out)
-    if json_file is not None:
-        run.save(json_file.with_suffix(".json"))
-    if trec is not None:
-        run.save(trec.with_suffix(".trec"))
+    if out.suffix not in (".json", ".trec"):
+        _check_out(out, FORMAT)
+    encoder = _encoder(model)
+    run = run_teacher(collection, split, rewrite, encoder, depth, missing, max_length, True)
+    for path in (out, json_file, trec):
+        if path is not None:
+            with sole_writer(path):
+                run.save(path)
     typer.echo(f"{out}: {len(run)} turns, up to {run.documents.shape[1]} documents each")
 
 
@@ -144,19 +168,22 @@ def distil(
         list[str] | None,
         typer.Option("--set", help="NAME=VALUE over the tier's, as in epochs=3; VALUE is YAML."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Decides order, samples and dropout.")] = 1,
-    save_steps: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="Decides order, samples and dropout.")] = 1,
+    save_steps: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 100,
 ) -> None:
     """Train a student on a teacher's scores; killed, the same command goes on exactly."""
     from disco_lib.datasets import load
-    from disco_lib.encoders import SpladeEncoder
+
+    collection = load(data)
+
     from disco_lib.teachers import DistillationRun
+    from disco_lib.training import FORMAT
     from disco_lib.training import distil as run_distillation
 
     settings = _distil_settings(tier, system, setting or [], seed)
-    collection = load(data)
+    _check_out(out, FORMAT)
     run = DistillationRun.load(teacher, collection.pids)
-    student = SpladeEncoder.from_pretrained(model)
+    student = _encoder(model)
     run_distillation(student, collection, run, settings, out, split, save_steps=save_steps)
     typer.echo(f"{out}: student of {len(run)} turns, seed {seed}")
 
@@ -174,27 +201,28 @@ def encode(
         str, typer.Option(help="utterance, questions, conversation or rewrite:NAME.")
     ] = "conversation",
     max_length: Length = 192,
+    shard: Annotated[
+        int, typer.Option(min=1, help="Texts that an interruption costs at most.")
+    ] = 2048,
 ) -> None:
     """Encode passages, or what a system reads of each turn, into a folder of vectors."""
     from disco_lib.conversations import Limits, context_ids
     from disco_lib.datasets import load
-    from disco_lib.encoders import SpladeEncoder
-    from disco_lib.vectors import encode_to
+    from disco_lib.vectors import FORMAT, encode_to
 
-    collection, encoder = load(data), SpladeEncoder.from_pretrained(model)
+    _check_length(max_length)
+    _check_out(out, FORMAT)
+    collection = load(data)
+    turns = [] if split is None else _turns_with(collection, split, input)
+    encoder = _encoder(model)
     if split is None:
         texts, ids = collection.passage_texts(), collection.pids
     else:
         limits = Limits(total=max_length, utterance=min(64, max_length - 2))
-        turns = collection.iter_turns(split)
-        if input.startswith("rewrite:"):
-            name = input.removeprefix("rewrite:")
-            turns = [turn for turn in turns if turn.rewrites.get(name, "").strip()]
-        if not turns:
-            raise DiscoError(f"{data}: no turn of {split!r} has the input {input!r}.")
-        texts = [context_ids(turn, input, encoder.tokenizer, limits) for turn in turns]
+        bar = tqdm(turns, desc="tokenise", unit=" turns", delay=2)
+        texts = [context_ids(turn, input, encoder.tokenizer, limits) for turn in bar]
         ids = [turn.turn_id for turn in turns]
-    vectors = encode_to(out, encoder, texts, ids, max_length)
+    vectors = encode_to(out, encoder, texts, ids, max_length, shard=shard)
     typer.echo(f"{out}: {vectors.rows.shape[0]} vectors, {vectors.rows.nnz} active terms")
 
 
@@ -202,14 +230,18 @@ def encode(
 @plain_errors
 def index(
     vectors: Annotated[Path, typer.Argument(help="A folder that `disco encode` wrote.")],
-    out: Out,
+    out: Annotated[Path, typer.Option(help="The index's folder to write.")],
 ) -> None:
     """Build an inverted index of passage vectors."""
-    from disco_lib.index import InvertedIndex
+    from disco_lib.index import FORMAT, InvertedIndex
+    from disco_lib.storage import sole_writer
     from disco_lib.vectors import load_vectors
 
+    _check_out(out, FORMAT)
     stored = load_vectors(vectors)
-    InvertedIndex.build(stored.rows, stored.ids).save(out)
+    built = InvertedIndex.build(stored.rows, stored.ids)
+    with sole_writer(out):
+        built.save(out)
     typer.echo(f"{out}: {len(stored.ids)} documents, {stored.rows.nnz} postings")
 
 
@@ -219,17 +251,24 @@ def search(
     index: Annotated[Path, typer.Argument(help="A folder that `disco index` wrote.")],
     queries: Annotated[Path, typer.Option(help="Query vectors that `disco encode` wrote.")],
     out: Annotated[Path, typer.Option(help="The TREC run to write.")],
-    k: Annotated[int, typer.Option(help="Documents a query.")] = 1000,
+    k: Annotated[int, typer.Option("--k", "-k", min=1, help="Documents a query.")] = 1000,
     tag: Annotated[str, typer.Option(help="The run's name in its last column.")] = "disco",
 ) -> None:
     """Find the k best documents of every query, exactly, and write a TREC run."""
     from disco_lib.index import InvertedIndex
     from disco_lib.runs import write_trec
+    from disco_lib.storage import sole_writer
     from disco_lib.vectors import load_vectors
 
-    stored = load_vectors(queries)
-    run = InvertedIndex.load(index).search(stored.rows, k, stored.ids)
-    write_trec(run, out, tag)
+    stored, opened = load_vectors(queries), InvertedIndex.load(index)
+    if stored.rows.shape[1] != opened.vocabulary_size:
+        raise DiscoError(
+            f"{queries}: vectors of {stored.rows.shape[1]} dimensions, but {index} has "
+            f"{opened.vocabulary_size}. Encode both with models of one vocabulary."
+        )
+    run = opened.search(stored.rows, k, stored.ids)
+    with sole_writer(out):
+        write_trec(run, out, tag)
     typer.echo(f"{out}: {len(stored.ids)} queries")
 
 
@@ -254,7 +293,9 @@ def evaluate(
     from disco_lib.storage import write_json
 
     collection = load(data)
-    qrels, ranking = collection.qrels(split), run_from_dict(read_trec(run))
+    if with_rewrite is not None:
+        _check_rewrites(collection, split, [with_rewrite])
+    qrels, results = collection.qrels(split), read_trec(run)
     judged = {t for t, grades in qrels.to_dict().items() if any(g > 0 for g in grades.values())}
     turns = [
         turn
@@ -264,6 +305,17 @@ def evaluate(
         and (with_rewrite is None or turn.rewrites.get(with_rewrite, "").strip())
     ]
     names = [turn.turn_id for turn in turns]
+    if not names:
+        raise DiscoError(
+            f"{data}: no judged turn of {split!r} is left to evaluate. Try --no-later-turns, or "
+            "another split."
+        )
+    if results and not results.keys() & set(names):
+        raise DiscoError(
+            f"{run}: ranks none of the {len(names)} turns of {split!r} in {data}. Give the split "
+            "that it was searched for."
+        )
+    ranking = run_from_dict(results)
     texts = {row["pid"]: row["text"] for row in collection.passages}
     removed = run_metrics(qrels, remove_earlier_answers(ranking, turns, texts), turn_ids=names)
     kept = run_metrics(qrels, ranking, turn_ids=names)
@@ -293,7 +345,10 @@ def measure(
     from disco_lib.experiments import Laboratory
 
     laboratory = Laboratory(tier)
-    for name in system or list(laboratory.tier.systems):
+    chosen = system or list(laboratory.tier.systems)
+    for name in chosen:
+        laboratory.tier.system(name)  # an unknown name is told now, not after hours
+    for name in chosen:
         record = laboratory.measure(name, publish=True)
         numbers = "  ".join(f"{m} {record.mean(m):.4f}" for m in ("MRR@10", "R@10", "R@100"))
         typer.echo(f"{name:<32} {numbers}  ({len(record.turn_ids)} turns)")
@@ -307,12 +362,22 @@ def claims(
     as_json: Annotated[bool, typer.Option("--json", help="Print a list of objects.")] = False,
 ) -> None:
     """Print the verdict of every published claim on every tier that has records."""
-    from disco_lib.claims import verdicts
+    from disco_lib.claims import tiers_measured, verdicts
+    from disco_lib.tiers import tier_names
 
+    measured = tiers_measured()
+    for name in tier or []:
+        if name not in {*measured, *tier_names()}:
+            raise DiscoError(
+                f"No tier {name!r}; there are: {', '.join(tier_names())}; with records: "
+                f"{', '.join(measured) or 'none'}. Choose one of these."
+            )
     rows = [verdict.to_dict() for verdict in verdicts(tier, paper)]
     if as_json:
         _print_json(rows)
         return
+    if not rows:
+        typer.echo("disco: no tier has records yet; `disco measure` makes them.", err=True)
     for row in rows:
         effect = "" if row["effect"] is None else f"  effect {row['effect']:+.4f} {row['interval']}"
         typer.echo(f"{row['tier']:<6} {row['verdict']:<18} {row['id']}{effect}")
@@ -333,13 +398,86 @@ def _distil_settings(tier: str, system: str | None, changes: list[str], seed: in
         name, equals, value = change.partition("=")
         if not equals:
             raise DiscoError(f"--set {change!r}: write NAME=VALUE.")
-        values[name.strip()] = yaml.safe_load(value)
+        if name.strip() == "seed":
+            raise DiscoError(f"--set {change!r}: write --seed {value} instead.")
+        try:
+            values[name.strip()] = yaml.safe_load(value)
+        except (yaml.YAMLError, ValueError) as error:
+            problem = getattr(error, "problem", None) or "malformed"
+            raise DiscoError(
+                f"--set {change!r}: the value is not YAML ({problem}). Close its brackets and "
+                "quotes."
+            ) from error
     return DistilSettings.from_dict({**values, "seed": seed})
 
 
+def _encoder(model: str) -> Any:
+    from disco_lib.weights import WEIGHTS
+
+    path = Path(model)
+    hub_id = HUB_ID.fullmatch(model) and not path.parent.is_dir()
+    if model not in WEIGHTS and not path.is_dir() and not hub_id:
+        raise DiscoError(
+            f"--model {model}: no such folder. Give {', '.join(map(repr, WEIGHTS))}, a folder "
+            "written by `disco distil`, or a hub id OWNER/NAME."
+        )
+
+    from disco_lib.encoders import SpladeEncoder
+
+    return SpladeEncoder.from_pretrained(model)
+
+
+def _check_out(out: Path, format: str) -> None:
+    """Refuse to replace what is no older output of the same command: it would be lost."""
+    from disco_lib.storage import MANIFEST
+
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    try:
+        stored = json.loads((out / MANIFEST).read_text(encoding="utf-8")).get("format")
+    except (OSError, ValueError, AttributeError):
+        stored = None
+    if stored != format:
+        raise DiscoError(
+            f"--out {out}: holds something else, which would be lost. Choose another, or remove it."
+        )
+
+
+def _check_suffix(option: str, path: Path | None, suffix: str) -> None:
+    if path is not None and path.suffix != suffix:
+        raise DiscoError(
+            f"{option} {path}: `disco distil` knows the form by its ending. Name it "
+            f"{path.name}{suffix}."
+        )
+
+
+def _check_length(max_length: int) -> None:
+    if max_length < 3:
+        raise DiscoError(
+            f"--max-length {max_length}: no room between the two special tokens. Give 3 or more."
+        )
+
+
+def _check_rewrites(collection: Any, split: str, names: Sequence[str]) -> None:
+    there = list(collection.turns(split).features["rewrites"])
+    for name in names:
+        if name not in there:
+            raise DiscoError(
+                f"{collection.folder}: no turn of {split!r} has a rewrite {name!r}. Choose one "
+                f"that is there: {', '.join(there) or 'none'}."
+            )
+
+
+def _turns_with(collection: Any, split: str, input: str) -> list[Any]:
+    if not input.startswith("rewrite:"):
+        return collection.iter_turns(split)
+    name = input.removeprefix("rewrite:")
+    _check_rewrites(collection, split, [name])
+    return [turn for turn in collection.iter_turns(split) if turn.rewrites.get(name, "").strip()]
+
+
 def _print_json(content: Any) -> None:
-    json.dump(content, sys.stdout, indent=1, ensure_ascii=False, default=_plain)
-    sys.stdout.write("\n")
+    typer.echo(json.dumps(content, indent=1, ensure_ascii=False, default=_plain))
 
 
 def _plain(value: Any) -> Any:

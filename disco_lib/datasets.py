@@ -27,7 +27,13 @@ from disco_lib.catalogue import Files, find_files, list_datasets, locate
 from disco_lib.conversations import Turn
 from disco_lib.errors import DataError, DiscoError, IntegrityError
 from disco_lib.native import read_passages, read_qrels, read_turns
-from disco_lib.storage import atomic_folder, cache_root, open_sealed, sha256_file
+from disco_lib.storage import (
+    atomic_folder,
+    cache_root,
+    open_sealed,
+    remove_leftovers,
+    sha256_file,
+)
 
 __all__ = ["Collection", "list_datasets", "load"]
 
@@ -160,6 +166,7 @@ class Collection:
         return Dataset.from_file(str(folder / _TABLE))
 
     def _store(self, folder: Path, path: Path, read: Callable[[], _Content]) -> None:
+        remove_leftovers(folder)
         with atomic_folder(folder, source=path.name, schema=SCHEMA) as part:
             _write(part / _TABLE, *read())
             if _hash(path) != self._hashes[path]:

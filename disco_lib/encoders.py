@@ -22,6 +22,9 @@ from disco_lib.errors import DiscoError
 from disco_lib.splade_head import splade_max
 from disco_lib.weights import resolve
 
+# Few distinct shapes keep the caches of kernels and of memory small.
+PAD_TO = 8
+
 Texts = Sequence[str] | Sequence[Sequence[int]]
 
 
@@ -128,7 +131,7 @@ class SpladeEncoder(nn.Module):
 
     def token_ids(self, texts: Texts, max_length: int) -> list[list[int]]:
         """Token ids of each text, at most `max_length` with the closing special token."""
-        limit = getattr(self.model.config, "max_position_embeddings", max_length)
+        limit = self._positions()
         if not 2 <= max_length <= limit:
             raise DiscoError(
                 f"max_length {max_length}: this model reads 2 to {limit} tokens. Lower max_length."
@@ -150,14 +153,18 @@ class SpladeEncoder(nn.Module):
         return ids
 
     def pad(self, ids: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-        """Pad lists of token ids to (batch, longest): ids and mask on the encoder's device."""
-        length = max(1, max(len(row) for row in ids))
+        """Pad lists of token ids to (batch, length): ids and mask on the encoder's device."""
+        longest = max(1, max(len(row) for row in ids))
+        length = min(-(-longest // PAD_TO) * PAD_TO, max(longest, self._positions()))
         padded = torch.full((len(ids), length), self.tokenizer.pad_token_id, dtype=torch.long)
         mask = torch.zeros((len(ids), length), dtype=torch.long)
         for i, row in enumerate(ids):
             padded[i, : len(row)] = torch.as_tensor(row, dtype=torch.long)
             mask[i, : len(row)] = 1
         return padded.to(self.device), mask.to(self.device)
+
+    def _positions(self) -> int:
+        return int(getattr(self.model.config, "max_position_embeddings", 2**31))
 
     def save_pretrained(self, path: str | Path) -> None:
         """Write the model in the layout that sentence_transformers.SparseEncoder loads."""

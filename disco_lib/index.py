@@ -75,6 +75,8 @@ class InvertedIndex:
         names = [str(i) for i in range(len(documents))] if query_ids is None else list(query_ids)
         if len(names) != len(documents):
             raise DiscoError(f"{len(documents)} queries, but {len(names)} query ids.")
+        if len(set(names)) != len(names):
+            raise DiscoError("A query id stands twice. Query ids must be unique.")
         return run_from_arrays(names, self.ids, documents, scores)
 
     def search_arrays(self, queries: sparse.csr_matrix, k: int) -> tuple[np.ndarray, np.ndarray]:

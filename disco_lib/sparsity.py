@@ -49,11 +49,12 @@ def shrink(vectors: sparse.csr_matrix, pull: np.ndarray, keep: float) -> sparse.
     """
     if not 0 < keep < 1:
         raise DiscoError(f"keep is {keep}; give a share between 0 and 1.")
-    vectors = sparse.csr_matrix(vectors, dtype=np.float64)
+    vectors = sparse.csr_matrix(vectors, dtype=np.float64, copy=True)
+    if vectors.nnz == 0:
+        return vectors.astype(np.float32)
     loss = np.asarray(pull, dtype=np.float64)[vectors.indices]
     lives = vectors.data / loss
-    step = np.quantile(lives, 1 - keep, method="higher")
-    data = np.where(lives > step, vectors.data - step * loss, 0.0)
-    shrunk = sparse.csr_matrix((data, vectors.indices, vectors.indptr), vectors.shape)
-    shrunk.eliminate_zeros()
-    return shrunk.astype(np.float32)
+    step = np.sort(lives)[-1 - int(keep * len(lives))]
+    vectors.data = np.where(lives > step, vectors.data - step * loss, 0.0)
+    vectors.eliminate_zeros()
+    return vectors.astype(np.float32)

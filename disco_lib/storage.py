@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from disco_lib.errors import IntegrityError
 
@@ -88,6 +91,35 @@ def atomic_folder(folder: Path, **extra: Any) -> Iterator[Path]:
             os.replace(part, folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def sole_writer(path: Path) -> Iterator[None]:
+    """Hold the lock of `path`, waiting for it; what killed writers of `path` left is removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.parent / f".{path.name}.lock"):
+        remove_leftovers(path)
+        yield
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove the `.NAME.*.part` and `.NAME.*.old` that killed writers of `path` left beside it.
+
+    Only for the sole writer of `path`: those of a live one would go too.
+    """
+    ours = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}\.(part|old)")
+    for found in path.parent.iterdir() if path.parent.is_dir() else ():
+        if not ours.fullmatch(found.name):
+            continue
+        if found.is_dir():
+            shutil.rmtree(found, ignore_errors=True)
+        else:
+            found.unlink(missing_ok=True)
+
+
+def work_folder(path: Path, settings: dict[str, Any]) -> Path:
+    """Where the finished pieces of an unfinished `path` with these settings wait: a sibling."""
+    return path.parent / f".{path.name}.{settings_hash(settings)}.work"
 
 
 def seal_folder(folder: Path, **extra: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 import shutil
@@ -13,12 +14,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock
 from scipy import sparse
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 from transformers import Trainer, TrainingArguments, set_seed
 
-from disco_lib.conversations import Limits, Turn, context_ids
+from disco_lib.conversations import INPUTS, Limits, Turn, context_ids
 from disco_lib.datasets import Collection
 from disco_lib.encoders import SpladeEncoder
 from disco_lib.errors import DiscoError, IntegrityError
@@ -30,7 +31,10 @@ from disco_lib.storage import (
     atomic_folder,
     open_sealed,
     read_json,
+    remove_leftovers,
     settings_hash,
+    sole_writer,
+    work_folder,
     write_json,
 )
 from disco_lib.teachers import DistillationRun
@@ -38,6 +42,23 @@ from disco_lib.vectors import cached_vectors
 
 REBUILD = "disco distil ... --out STUDENT"
 FORMAT = "disco-student-1"
+
+#: Setting -> (type, least value or None, greatest value); None: the least itself is not allowed.
+_RANGES: dict[str, tuple[type, float | None, float]] = {
+    "epochs": (float, None, math.inf),
+    "steps": (int, 1, math.inf),
+    "min_depth": (int, 1, math.inf),
+    "batch_size": (int, 1, math.inf),
+    "learning_rate": (float, None, math.inf),
+    "warmup": (float, 0, 1),
+    "weight_decay": (float, 0, math.inf),
+    "max_grad_norm": (float, 0, math.inf),
+    "ramp": (float, 0, 1),
+    "dropout": (float, 0, 1),
+    "document_length": (int, 2, math.inf),
+    "seed": (int, 0, 2**32 - 1),
+}
+_OPTIONAL = ("steps", "dropout")
 
 
 @dataclass(frozen=True)
@@ -47,9 +68,9 @@ class DistilSettings:
     The defaults are DiSCo's public recipe; see `Objective`, `WindowSampler` and `Limits` for the
     nested settings. warmup: share of steps in which the learning rate rises. ramp: share of steps
     in which the regularisers' weights rise quadratically (0: full weight from the start).
-    dropout: None keeps the model's own. steps, where given, replaces epochs: objectives that can use
-    different numbers of turns are so compared at equal cost. min_depth: shallowest turn to learn
-    from; a first turn (depth 1) is its own rewrite and teaches the least.
+    dropout: None keeps the model's own. steps, where given, replaces epochs: objectives that can
+    use different numbers of turns are so compared at equal cost. min_depth: shallowest turn to
+    learn from; a first turn (depth 1) is its own rewrite and teaches the least.
     """
 
     objective: Mapping[str, Any] = field(
@@ -71,26 +92,77 @@ class DistilSettings:
     document_length: int = 256
     seed: int = 123
 
+    def __post_init__(self) -> None:
+        for name, (kind, least, greatest) in _RANGES.items():
+            value = getattr(self, name)
+            if not (value is None and name in _OPTIONAL):
+                _check_number(name, value, kind, least, greatest)
+        if not isinstance(self.objective, Mapping):
+            raise DiscoError(
+                f"Setting 'objective' is {self.objective!r}; give a loss and its weight, as in "
+                "{kl_divergence: 1.0}."
+            )
+        if self.input not in INPUTS and not str(self.input).startswith("rewrite:"):
+            raise DiscoError(f"Setting 'input' is {self.input!r}; use one of {', '.join(INPUTS)}.")
+        for name, kind in (("limits", Limits), ("sampler", WindowSampler)):
+            if not isinstance(getattr(self, name), kind):
+                there = ", ".join(f.name for f in dataclasses.fields(kind))
+                raise DiscoError(
+                    f"Setting {name!r} is {getattr(self, name)!r}; give a mapping of: {there}."
+                )
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> DistilSettings:
-        """Settings from a mapping, as YAML holds them; DiscoError names an unknown setting."""
+        """Settings from a mapping, as YAML holds them.
+
+        DiscoError names a setting that does not exist, or whose value is of the wrong form.
+        """
         known = {f.name for f in dataclasses.fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
             raise DiscoError(f"No setting {unknown[0]!r}; there are: {', '.join(sorted(known))}.")
-        nested = dict(values)
-        try:
-            if isinstance(nested.get("limits"), Mapping):
-                nested["limits"] = Limits(**nested["limits"])
-            if isinstance(nested.get("sampler"), Mapping):
-                nested["sampler"] = WindowSampler(**nested["sampler"])
-        except TypeError as error:
-            raise DiscoError(f"limits or sampler: {error}.") from error
+        nested = {name: _number_if_written_so(name, value) for name, value in values.items()}
+        for name, kind in (("limits", Limits), ("sampler", WindowSampler)):
+            if isinstance(nested.get(name), Mapping):
+                nested[name] = _nested(name, kind, nested[name])
         return cls(**nested)
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain JSON values."""
         return json.loads(json.dumps(dataclasses.asdict(self)))
+
+
+def _check_number(name: str, value: Any, kind: type, least: float | None, greatest: float) -> None:
+    allowed = int if kind is int else int | float
+    number = isinstance(value, allowed) and not isinstance(value, bool) and math.isfinite(value)
+    if number and (value > 0 if least is None else value >= least) and value <= greatest:
+        return
+    what = "a whole number" if kind is int else "a number"
+    low = "above 0" if least is None else f"from {least:g}"
+    high = "" if math.isinf(greatest) else f" to {greatest:g}"
+    raise DiscoError(f"Setting {name!r} is {value!r}; give {what} {low}{high}.")
+
+
+def _number_if_written_so(name: str, value: Any) -> Any:
+    # YAML 1.1 reads 5e-4, without a point, as text.
+    if isinstance(value, str) and name in _RANGES:
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _nested(name: str, kind: type, values: Mapping[str, Any]) -> Any:
+    there = [f.name for f in dataclasses.fields(kind)]
+    unknown = sorted(set(map(str, values)) - set(there))
+    if unknown:
+        raise DiscoError(f"{name}: no setting {unknown[0]!r}; there are: {', '.join(there)}.")
+    for option in dataclasses.fields(kind):
+        value = values.get(option.name, option.default)
+        if isinstance(option.default, int) and type(value) is not int:
+            raise DiscoError(f"{name}: {option.name!r} is {value!r}; give a whole number.")
+    return kind(**values)
 
 
 @dataclass(frozen=True)
@@ -123,29 +195,28 @@ def distil(
     """
     out = Path(out)
     objective = Objective(settings.objective)
-    documents = cached_vectors(
-        document_encoder or student,
-        collection.passage_texts(),
-        collection.pids,
-        settings.document_length,
-        progress,
-    ).rows
     identity = {
         "settings": settings.to_dict(),
         "student": student.fingerprint(),
         "documents": (document_encoder or student).fingerprint(),
-        "teacher": teacher.settings,
+        "teacher": teacher.settings or {"sha256": _digest(teacher)},
         "turns": settings_hash({"ids": teacher.turn_ids}),
         "collection": collection.fingerprint,
         "split": split,
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(out.parent / f".{out.name}.lock"):
+    with sole_writer(out):
+        work = work_folder(out, identity)
         if not _finished(out, identity):
-            examples = _examples(
-                student, collection.iter_turns(split), teacher, settings, objective
-            )
-            work = out.parent / f".{out.name}.{settings_hash(identity)}.work"
+            turns = collection.iter_turns(split)
+            examples = _examples(student, turns, teacher, settings, objective, progress)
+            _try_sampler(settings, teacher, examples)
+            documents = cached_vectors(
+                document_encoder or student,
+                collection.passage_texts(),
+                collection.pids,
+                settings.document_length,
+                progress,
+            ).rows
             trainer = _trainer(
                 student,
                 examples,
@@ -163,8 +234,18 @@ def distil(
                 student.save_pretrained(folder)
                 write_json(folder / "distil_settings.json", settings.to_dict())
                 write_json(folder / "distil_log.json", log)
-            shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(work, ignore_errors=True)
     return SpladeEncoder.from_pretrained(out, student.device)
+
+
+def _digest(teacher: DistillationRun) -> str:
+    # What a run read from .json or .trec, which says nothing of its making, is known by.
+    digest = hashlib.sha256()
+    for row in range(len(teacher)):
+        documents, scores = teacher.ranking(row)
+        digest.update(len(documents).to_bytes(8, "little"))
+        digest.update(documents.astype("<i4").tobytes() + scores.astype("<f4").tobytes())
+    return digest.hexdigest()
 
 
 def read_log(student: str | Path) -> list[dict[str, float]]:
@@ -234,6 +315,7 @@ class DistilTrainer(Trainer):
         # Written aside, sealed, then renamed: a checkpoint is whole or not there.
         work = Path(self.args.output_dir)
         target = work / f"checkpoint-{self.state.global_step}"
+        remove_leftovers(target)
         with atomic_folder(target) as part:
             self._staging = part / "staging"
             super()._save_checkpoint(model, trial)
@@ -332,13 +414,14 @@ def _examples(
     teacher: DistillationRun,
     settings: DistilSettings,
     objective: Objective,
+    progress: bool,
 ) -> list[Example]:
     rows = {turn: i for i, turn in enumerate(teacher.turn_ids)}
     place = {pid: i for i, pid in enumerate(teacher.pids)}
     # Without score distillation a turn teaches nothing but its positive.
     label_only = not any(objective.uses(n) for n in ("kl_divergence", "representation_mse"))
     examples = []
-    for turn in turns:
+    for turn in tqdm(turns, desc="tokenise", unit=" turns", delay=2, disable=not progress):
         if turn.turn_id not in rows or turn.depth < settings.min_depth:
             continue
         if label_only and not turn.positives:
@@ -353,7 +436,23 @@ def _examples(
             "representation_mse needs the teacher's query vectors; a run read from .json or .trec "
             "has none. Use the folder that `disco teach` writes."
         )
+    if objective.uses("representation_mse"):
+        width = teacher.queries.shape[1]
+        if width != student.vocabulary_size:
+            raise DiscoError(
+                f"representation_mse: the teacher's vectors have {width} dimensions, the student's "
+                f"{student.vocabulary_size}. Teach with an encoder of the student's vocabulary."
+            )
     return examples
+
+
+def _try_sampler(
+    settings: DistilSettings, teacher: DistillationRun, examples: Sequence[Example]
+) -> None:
+    # A sampler that asks for more than there is should fail now, not after hours of encoding.
+    documents, scores = teacher.ranking(examples[0].row)
+    rng = np.random.default_rng(0)
+    settings.sampler.sample(documents, scores, examples[0].positive, len(teacher.pids), rng)
 
 
 def _trainer(
@@ -461,7 +560,7 @@ def _last_checkpoint(work: Path) -> str | None:
 def _finished(out: Path, identity: dict[str, Any]) -> bool:
     if not (out / MANIFEST).is_file():
         return False
-    stored = open_sealed(out, REBUILD).get("identity")
+    stored = open_sealed(out, f"{REBUILD}, after removing that folder").get("identity")
     if stored != identity:
         raise DiscoError(
             f"{out}: holds a student of other settings. Choose another --out, or remove the folder."

@@ -6,25 +6,30 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from filelock import FileLock
 from scipy import sparse
 from tqdm.auto import tqdm
 
-from disco_lib.encoders import SpladeEncoder, Texts
-from disco_lib.errors import IntegrityError
+from disco_lib.errors import DiscoError, IntegrityError
 from disco_lib.storage import (
     MANIFEST,
     atomic_folder,
     cache_root,
     open_sealed,
     read_json,
+    remove_leftovers,
     settings_hash,
     sha256_texts,
+    sole_writer,
+    work_folder,
     write_json,
 )
+
+if TYPE_CHECKING:
+    # Reading vectors, as an index does, need not wait for torch.
+    from disco_lib.encoders import SpladeEncoder, Texts
 
 REBUILD = "disco encode ... --out VECTORS"
 FORMAT = "disco-vectors-1"
@@ -75,37 +80,32 @@ def read_csr(folder: Path) -> sparse.csr_matrix:
 
 
 def encode_to(
-    path: Path,
+    path: str | Path,
     encoder: SpladeEncoder,
     texts: Texts,
     ids: Sequence[str],
     max_length: int = 256,
     progress: bool = True,
+    shard: int = SHARD,
 ) -> Vectors:
     """Encode texts into a sealed folder; after an interruption, go on with the next shard.
 
-    Shards are fixed runs of texts, so the result does not depend on where it was interrupted.
-    A finished folder of the same settings is opened, not encoded again.
+    Shards are fixed runs of `shard` texts, so the result does not depend on where it was
+    interrupted. Texts are padded with others of their shard, so two sizes of shard can differ in a
+    weight's last bits; the size is one of the settings. A finished folder of the same settings is
+    opened, not encoded again. Raises DiscoError for a shard below 1 and for ids that do not match.
     """
-    settings = {
-        "encoder": encoder.fingerprint(),
-        "texts": sha256_texts(text if isinstance(text, str) else str(list(text)) for text in texts),
-        "ids": sha256_texts(ids),
-        "max_length": max_length,
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.parent / f".{path.name}.lock"):
-        if _finished(path, settings):
-            return load_vectors(path)
-        work = path.parent / f".{path.name}.{settings_hash(settings)}.work"
-        shards = []
-        starts = range(0, len(ids), SHARD)
-        for start in tqdm(starts, desc="encode", unit="shard", disable=not progress):
-            part = texts[start : start + SHARD]
-            shards.append(_shard(work / f"shard-{start:09d}", encoder, part, max_length))
-        empty = sparse.csr_matrix((0, encoder.vocabulary_size), dtype=np.float32)
-        rows = sparse.vstack([empty, *shards], format="csr", dtype=np.float32)
-        save_vectors(path, Vectors(rows, list(ids), settings))
+    path = Path(path)
+    if shard < 1:
+        raise DiscoError(f"shard is {shard}; it must be at least 1 text.")
+    if len(texts) != len(ids):
+        raise DiscoError(f"{len(texts)} texts, but {len(ids)} ids. Give one id a text.")
+    settings = {**_settings(encoder, texts, ids, max_length), "shard": shard}
+    with sole_writer(path):
+        work = work_folder(path, settings)
+        if not _finished(path, settings):
+            rows = _encode(work, encoder, texts, max_length, progress, shard)
+            save_vectors(path, Vectors(rows, list(ids), settings))
         shutil.rmtree(work, ignore_errors=True)
     return load_vectors(path)
 
@@ -118,16 +118,32 @@ def cached_vectors(
     progress: bool = False,
 ) -> Vectors:
     """The vectors of these texts from the cache, encoded once for each encoder and length."""
-    coded = (text if isinstance(text, str) else str(list(text)) for text in texts)
-    key = settings_hash(
-        {
-            "encoder": encoder.fingerprint(),
-            "texts": sha256_texts(coded),
-            "ids": sha256_texts(ids),
-            "max_length": max_length,
-        }
-    )
+    key = settings_hash(_settings(encoder, texts, ids, max_length))
     return encode_to(cache_root() / "vectors" / key, encoder, texts, ids, max_length, progress)
+
+
+def _settings(
+    encoder: SpladeEncoder, texts: Texts, ids: Sequence[str], max_length: int
+) -> dict[str, Any]:
+    coded = (text if isinstance(text, str) else str(list(text)) for text in texts)
+    return {
+        "encoder": encoder.fingerprint(),
+        "texts": sha256_texts(coded),
+        "ids": sha256_texts(ids),
+        "max_length": max_length,
+    }
+
+
+def _encode(
+    work: Path, encoder: SpladeEncoder, texts: Texts, max_length: int, progress: bool, shard: int
+) -> sparse.csr_matrix:
+    rows = [sparse.csr_matrix((0, encoder.vocabulary_size), dtype=np.float32)]
+    with tqdm(total=len(texts), desc="encode", unit=" texts", disable=not progress) as bar:
+        for start in range(0, len(texts), shard):
+            part = texts[start : start + shard]
+            rows.append(_shard(work / f"shard-{start:09d}", encoder, part, max_length))
+            bar.update(len(part))
+    return sparse.vstack(rows, format="csr", dtype=np.float32)
 
 
 def _shard(
@@ -137,6 +153,7 @@ def _shard(
         open_sealed(folder, REBUILD)
     except IntegrityError:
         shutil.rmtree(folder, ignore_errors=True)
+        remove_leftovers(folder)
         with atomic_folder(folder) as part:
             write_csr(part, encoder.encode(texts, max_length))
     return read_csr(folder)

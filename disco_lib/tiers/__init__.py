@@ -46,6 +46,11 @@ class Tier:
         return self.systems[name]
 
 
+def tier_names() -> list[str]:
+    """The tiers there are, by file name."""
+    return sorted(file.stem for file in FOLDER.glob("*.yaml"))
+
+
 def load_tier(name: str | None = None) -> Tier:
     """The tier of that name, or of $DISCO_TIER, or mini.
 
@@ -54,7 +59,7 @@ def load_tier(name: str | None = None) -> Tier:
     name = name or os.environ.get("DISCO_TIER") or "mini"
     path = FOLDER / f"{name}.yaml"
     if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.yaml")))
+        known = ", ".join(tier_names())
         raise DiscoError(f"No tier {name!r}; there are: {known}. Set DISCO_TIER or --tier.")
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     try:
