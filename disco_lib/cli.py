@@ -136,9 +136,11 @@ def teach(
     _check_length(max_length)
 
     from disco_lib.storage import sole_writer
-    from disco_lib.teachers import FORMAT
+    from disco_lib.teachers import FORMAT, MISSING
     from disco_lib.teachers import teach as run_teacher
 
+    if missing not in MISSING:
+        raise DiscoError(f"--missing {missing}: give one of {', '.join(MISSING)}.")
     if out.suffix not in (".json", ".trec"):
         _check_out(out, FORMAT)
     encoder = _encoder(model)

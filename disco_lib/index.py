@@ -128,7 +128,8 @@ def check_vectors(vectors: sparse.spmatrix, what: str) -> sparse.csr_matrix:
     """Float32 CSR with sorted, summed indices; DiscoError for negative, NaN or infinite weights."""
     if not sparse.issparse(vectors):
         raise DiscoError(f"The {what} must be a scipy sparse matrix, not {type(vectors).__name__}.")
-    rows = sparse.csr_matrix(vectors, dtype=np.float32)
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is named below
+        rows = sparse.csr_matrix(vectors, dtype=np.float32)
     if not rows.has_canonical_format:
         rows = rows.copy()
         rows.sum_duplicates()

@@ -175,6 +175,9 @@ def scatter(
             axis.set(xscale="log", yscale="log")
         else:
             axis.set(xlim=(0, None), ylim=(0, None))
+            for side in (axis.xaxis, axis.yaxis):
+                if side.get_view_interval()[1] >= 10_000:
+                    side.set_major_formatter("{x:,.0f}")
         _legend(figure, axis)
     return figure
 
@@ -213,8 +216,10 @@ def _dot(number: int) -> dict[str, str]:
 
 
 def _legend(figure: Figure, axis: Axes) -> None:
-    if len(axis.get_legend_handles_labels()[0]) > 1:
-        figure.legend(*axis.get_legend_handles_labels(), loc="outside upper left", ncols=2)
+    handles, labels = axis.get_legend_handles_labels()
+    if len(handles) > 1:
+        columns = max(1, min(len(labels), 90 // (8 + max(map(len, labels)))))
+        figure.legend(handles, labels, loc="outside upper left", ncols=columns)
 
 
 def _some(rows: Mapping[str, object]) -> None:

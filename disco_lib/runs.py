@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numba.typed import List as TypedList
@@ -36,24 +38,59 @@ def run_from_dict(results: dict[str, dict[str, float]], name: str | None = None)
     Best first; equal scores keep the order given. A turn that a run lacks counts 0 in
     `metrics.evaluate`, so nothing is lost.
     """
-    kept = {query: results[query] for query in sorted(results) if results[query]}
-    run = Run(name=name)
-    if not kept:
-        # ranx cannot type an empty run.
-        return run
-    # ranx compiles its code anew for every length of id; with lengths in steps, once.
-    longest = max(len(document) for documents in kept.values() for document in documents)
+    ranked = {
+        query: dict(sorted(results[query].items(), key=lambda item: -item[1]))
+        for query in sorted(results)
+        if results[query]
+    }
+    # ranx cannot type an empty run.
+    return _PlainRun(ranked, name) if ranked else Run(name=name)
+
+
+class _PlainRun(Run):
+    """A ranx Run that stays in plain dictionaries until ranx itself needs it compiled.
+
+    Compiling takes seconds in every process, and most runs are only written or evaluated here.
+    """
+
+    def __init__(self, ranked: dict[str, dict[str, float]], name: str | None) -> None:
+        self._plain: dict[str, dict[str, float]] | None = ranked
+        self._compiled: Any = None
+        self.name, self.sorted = name, True
+        self.metadata: dict[str, Any] = {}
+        self.scores: dict[str, Any] = defaultdict(dict)
+        self.mean_scores: dict[str, Any] = {}
+        self.std_scores: dict[str, Any] = {}
+
+    @property
+    def run(self) -> Any:
+        """What ranx computes with. It may be changed there, so from now on it alone counts."""
+        if self._plain is not None:
+            self._compiled, self._plain = _compiled(self._plain), None
+        return self._compiled
+
+    @run.setter
+    def run(self, value: Any) -> None:
+        self._compiled, self._plain = value, None
+
+    def to_dict(self) -> dict[str, dict[str, float]]:
+        """{query: {document: score}}, best first."""
+        if self._plain is None:
+            return super().to_dict()
+        return {query: dict(ranking) for query, ranking in self._plain.items()}
+
+    def __len__(self) -> int:
+        return len(self.run if self._plain is None else self._plain)
+
+
+def _compiled(ranked: dict[str, dict[str, float]]) -> Any:
+    # ranx compiles its code anew for every length of id; with lengths in steps, once. Its own
+    # sorting would shuffle equal scores.
+    longest = max(len(document) for ranking in ranked.values() for document in ranking)
     ids = f"<U{math.ceil(longest / 32) * 32}"
-    documents, scores = TypedList(), TypedList()
-    for ranking in kept.values():
-        values = np.fromiter(ranking.values(), dtype=np.float64, count=len(ranking))
-        best = np.argsort(-values, kind="stable")
-        documents.append(np.array(list(ranking), dtype=ids)[best])
-        scores.append(values[best])
-    # The sorting in ranx shuffles equal scores.
-    run.run = create_bulk(TypedList(kept), documents, scores)
-    run.sorted = True
-    return run
+    documents = [np.array(list(ranking), dtype=ids) for ranking in ranked.values()]
+    scores = [np.array(list(ranking.values()), dtype=np.float64) for ranking in ranked.values()]
+    return create_bulk(TypedList(ranked), TypedList(documents), TypedList(scores))
 
 
 def write_trec(run: Run, path: str | Path, tag: str = "disco") -> None:

@@ -149,6 +149,8 @@ def mean_over_teachers(
     The result keeps the deepest teacher's depth. Its query vectors are the teachers' mean, whose
     dot products are the mean scores. Raises DiscoError for runs over different collections.
     """
+    if not runs:
+        raise DiscoError("No teacher's run was given to take the mean of.")
     if missing not in MISSING:
         raise DiscoError(f"missing {missing!r}; allowed: {', '.join(MISSING)}.")
     if missing == "rescore" and score is None and len(runs) > 1:
@@ -257,9 +259,10 @@ def _mean_queries(
     total = sparse.csr_matrix((len(turn_ids), runs[0].queries.shape[1]), dtype=np.float32)
     count = np.zeros(len(turn_ids), dtype=np.float32)
     for run in runs:
-        rows = np.array([place[turn] for turn in run.turn_ids])
+        own = np.array([i for i, turn in enumerate(run.turn_ids) if turn in place], dtype=np.int64)
+        rows = np.array([place[run.turn_ids[i]] for i in own], dtype=np.int64)
         ones = np.ones(len(rows), dtype=np.float32)
-        move = sparse.csr_matrix((ones, (rows, np.arange(len(rows)))), (len(turn_ids), len(rows)))
+        move = sparse.csr_matrix((ones, (rows, own)), (len(turn_ids), len(run)))
         total = total + move @ run.queries
         count[rows] += 1
     return sparse.csr_matrix(sparse.diags(1.0 / count) @ total, dtype=np.float32)

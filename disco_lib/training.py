@@ -416,6 +416,10 @@ def _examples(
     objective: Objective,
     progress: bool,
 ) -> list[Example]:
+    try:
+        student.token_ids([], settings.limits.total)
+    except DiscoError as error:
+        raise DiscoError(f"Setting 'limits': lower its total. {error}") from error
     rows = {turn: i for i, turn in enumerate(teacher.turn_ids)}
     place = {pid: i for i, pid in enumerate(teacher.pids)}
     # Without score distillation a turn teaches nothing but its positive.

@@ -100,6 +100,7 @@ def encode_to(
         raise DiscoError(f"shard is {shard}; it must be at least 1 text.")
     if len(texts) != len(ids):
         raise DiscoError(f"{len(texts)} texts, but {len(ids)} ids. Give one id a text.")
+    encoder.token_ids([], max_length)  # refuses a length that the model cannot read
     settings = {**_settings(encoder, texts, ids, max_length), "shard": shard}
     with sole_writer(path):
         work = work_folder(path, settings)

@@ -226,7 +226,7 @@ import numpy as np
 from disco_lib.sparsity import activation
 
 curves = {}
-for name, rows in {"passages": lab.documents, **queries}.items():
+for name, rows in {**queries, "passages": lab.documents}.items():
     shares = np.sort(activation(rows))[::-1]
     shares = shares[shares > 0]
     curves[name] = (np.arange(1, len(shares) + 1), shares)
@@ -371,14 +371,14 @@ for name, penalty in (("L1", losses.l1), ("FLOPS", losses.flops)):
     (gradient,) = torch.autograd.grad(penalty(batch), batch)
     pulls[name] = gradient.amax(dim=0).numpy() * len(turns)
 
-# %% mystnb={"figure": {"caption": "How strongly each regulariser presses on a term, against the share of queries that activate it (full conversations). L1 presses on all alike. FLOPS presses on what many queries share, and hardly at all on rare terms.", "name": "splade-pull"}, "image": {"alt": "Scatter plot of gradient against share of queries with the term active: the dots of L1 form a level line, those of FLOPS rise with the share; the most pressed terms are named."}}
+# %% mystnb={"figure": {"caption": "How strongly each regulariser presses on a term's weight (its gradient times the number of queries), against the share of full conversations that activate the term. L1 presses on all alike. FLOPS presses on what many queries share, and hardly at all on rare terms.", "name": "splade-pull"}, "image": {"alt": "Scatter plot of gradient against share of queries with the term active: the dots of L1 form a level line, those of FLOPS rise with the share; the most pressed terms are named."}}
 in_queries = activation(full)
 used = in_queries > 0
 most = np.argsort(-pulls["FLOPS"], kind="stable")[:6]
 plots.scatter(
     {n: (in_queries[used], pull[used]) for n, pull in pulls.items()},
     xlabel="share of queries with the term active",
-    ylabel="pull on the weight (gradient × queries, no unit)",
+    ylabel="pull on a weight (no unit)",
     names={
         encoder.tokenizer.convert_ids_to_tokens(int(j)): (
             in_queries[j], pulls["FLOPS"][j],

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from disco_lib.errors import IntegrityError
-from disco_lib.storage import atomic_folder, atomic_path, open_sealed, remove_leftovers, sole_writer
+from disco_lib.storage import open_sealed, sole_writer
 from disco_lib.teachers import teach
 from disco_lib.training import read_log
 from disco_lib.vectors import load_vectors
@@ -94,7 +94,7 @@ def finish(start, arguments, log):
 def kill(start, arguments, reached, delay):
     """Start, wait until `reached()` is true and `delay` seconds more, kill; the exit status."""
     pid, wait = start(arguments)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not reached() and time.monotonic() < deadline and Path(f"/proc/{pid}/stat").exists():
         time.sleep(POLL)
     time.sleep(delay)
@@ -198,9 +198,7 @@ def test_distillation_killed_five_times_gives_the_same_weights(
     moments = [lambda n=n: checkpoint() >= n for n in targets] + [writing_the_student]
     for turn, reached in enumerate(moments):
         seen.clear()
-        status = kill(
-            command if turn == 0 else forks, arguments, reached, rng.uniform(0, 0.05)
-        )
+        status = kill(command if turn == 0 else forks, arguments, reached, rng.uniform(0, 0.05))
         if status == -signal.SIGKILL and not (folder / "student").exists():
             hits += 1
         # It went on from the last checkpoint: none of an earlier step was written again.
@@ -217,3 +215,34 @@ def test_distillation_killed_five_times_gives_the_same_weights(
     assert found == expected
     assert leftovers(folder) == []
     assert leftovers(tmp_path / "disco-cache") == []
+
+
+def test_what_killed_writers_left_is_removed_but_nothing_else(tmp_path):
+    code = (
+        "import os, sys\n"
+        "from disco_lib.storage import atomic_folder, atomic_path\n"
+        "for name in ('vectors', 'vectors.2', 'run'):\n"
+        "    if os.fork() == 0:\n"
+        "        writer = atomic_path if name == 'run' else atomic_folder\n"
+        "        with writer(os.path.join(sys.argv[1], name)) as part:\n"
+        "            (part if name == 'run' else part / 'half').write_text('half')\n"
+        "            os.kill(os.getpid(), 9)\n"
+        "    os.wait()\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=environment, check=True)
+    (tmp_path / ".vectors.notes.part").write_text("the user's")
+    (tmp_path / "vectors.part").write_text("the user's")
+
+    def parts():
+        return sorted(path.name.rsplit(".", 2)[0] for path in leftovers(tmp_path))
+
+    assert parts() == [".run", ".vectors", ".vectors", ".vectors.2"]
+    for name, left in (
+        ("vectors", [".run", ".vectors", ".vectors.2"]),
+        ("run", [".vectors", ".vectors.2"]),
+        ("vectors.2", [".vectors"]),
+    ):
+        with sole_writer(tmp_path / name):
+            assert parts() == left
+    assert (tmp_path / ".vectors.notes.part").exists() and (tmp_path / "vectors.part").exists()

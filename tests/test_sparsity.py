@@ -87,7 +87,7 @@ def test_shrink_keeps_at_most_its_share(seed, keep):
     shrunk = shrink(vectors, 0.1 + draw.random(30), keep)
     assert keep * vectors.nnz - 2 < shrunk.nnz <= keep * vectors.nnz
     assert (shrunk.data > 0).all() and shrunk.dtype == np.float32
-    assert ((vectors - shrunk) >= -1e-6).toarray().all()
+    assert ((vectors - shrunk).toarray() >= -1e-6).all()
 
 
 @pytest.mark.parametrize("keep", [0, 1, -0.5, 2])
