@@ -8,6 +8,7 @@ registered with pyplot: a notebook shows the one that a cell ends with, once.
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -77,10 +78,10 @@ def term_bars(
     """
     _some(panels)
     rows = math.ceil(len(panels) / columns)
-    with _figure(rows, columns, height=0.165 * k * rows + 0.75 * rows) as (figure, axes):
+    with _figure(rows, columns, height=rows * (0.165 * k + 0.85)) as (figure, axes):
         for axis, (title, terms) in zip(axes, panels.items(), strict=False):
             _term_panel(axis, terms, marked.get(title, ()), k)
-            axis.set_title(title)
+            axis.set_title(textwrap.fill(title, 78 // columns), loc="left")
             axis.set_xlabel(xlabel)
         for axis in axes[len(panels) :]:
             axis.set_axis_off()

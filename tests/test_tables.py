@@ -1,0 +1,109 @@
+"""Tables and sentences of the chapters: the numbers of the records, in a stable form."""
+
+import dataclasses
+
+import pytest
+
+from disco_lib.claims import judge
+from disco_lib.errors import DiscoError
+from disco_lib.papers import Claim, Comparison, load_paper
+from disco_lib.records import Record, intervals
+from disco_lib.tables import (
+    Table,
+    Words,
+    claim_words,
+    find_claim,
+    p_value,
+    points,
+    results,
+    verdict_table,
+    verdict_words,
+)
+
+
+def record(name, values, cost=None):
+    values = {seed: {"MRR@10": v, "R@10": [1.0] * len(v)} for seed, v in values.items()}
+    costs = {seed: {"active_terms": cost, "flops": 2.5} if cost else {} for seed in values}
+    turns = [f"t{i}" for i in range(len(next(iter(values.values()))["MRR@10"]))]
+    settings = {"collection": "c", "split": "test", "depth": 10, "evaluation": {}}
+    return Record(
+        "mini", name, f"The {name}", settings, "x", turns, values, {}, costs, intervals(values), {}
+    )  # fmt: skip
+
+
+HIGH = record("high", {"1": [1.0, 1.0, 0.5, 1.0], "2": [1.0, 0.5, 0.5, 1.0]}, cost=40.25)
+LOW = record("low", {"-": [0.0, 0.25, 0.1, 0.05]})
+CLAIM = Claim("x", "disco", "High beats low.", "section 1", (
+    Comparison("high", "low", "MRR@10", "greater"),
+))  # fmt: skip
+
+
+def test_results_hold_means_intervals_and_costs():
+    rows = results([HIGH, LOW], ("MRR@10", "R@10")).frame
+    low, high = HIGH.intervals["MRR@10"]
+    assert rows["system"].tolist() == ["The high", "The low"]
+    assert rows["MRR@10"][0] == f"0.812 [{low:.3f}, {high:.3f}]"
+    assert rows["R@10"].tolist() == ["1.000", "1.000"]
+    assert rows["active terms"].tolist() == ["40.2", ""]
+    assert rows["FLOPS"].tolist() == ["2.5", ""]
+
+
+def test_points_are_the_records_means_and_intervals():
+    point = points([LOW], "MRR@10")["The low"]
+    assert point.value == pytest.approx(0.1)
+    assert [point.low, point.high] == LOW.intervals["MRR@10"]
+
+
+def test_a_table_shows_long_texts_whole_escapes_them_and_prints_the_same_every_time():
+    rows = [{"text": "x" * 300 + " <b>", "n": 3}]
+    shown = Table.of(rows)._repr_html_()
+    assert "x" * 300 in shown and "&lt;b&gt;" in shown and "<b>" not in shown
+    assert shown == Table.of(rows)._repr_html_()
+    assert "x" * 300 in repr(Table.of(rows))
+    with pytest.raises(DiscoError, match="at least one row"):
+        Table.of([])
+
+
+def test_a_claim_is_found_by_its_id_and_quoted_with_its_place():
+    known = load_paper("disco").claims[0]
+    assert find_claim("disco", known.id) == known
+    text = claim_words(known).text
+    assert known.statement in text and known.where[1:] in text
+    with pytest.raises(DiscoError, match=known.id):
+        find_claim("disco", "no-such-claim")
+
+
+@pytest.mark.parametrize(
+    ("high", "low", "kind", "words"),
+    [
+        (HIGH, LOW, "reproduced", "1 of 1 comparisons hold"),
+        (LOW, HIGH, "not-reproduced", "0 of 1 comparisons hold"),
+        (None, LOW, "not-run", "no record"),
+    ],
+)
+def test_a_verdict_is_shown_under_its_own_name(high, low, kind, words):
+    verdict = judge(CLAIM, "mini", {"high": high, "low": low}.get)
+    text = verdict_words(verdict).text
+    assert f'class="verdict {kind}">{verdict.verdict}</span>' in text and words in text
+
+
+def test_a_verdicts_table_has_a_row_for_each_comparison():
+    both = dataclasses.replace(
+        CLAIM, comparisons=(*CLAIM.comparisons, Comparison("low", "high", "R@10", "similar", 0.1))
+    )
+    verdict = judge(both, "mini", {"high": HIGH, "low": LOW}.get)
+    rows = verdict_table(verdict).frame
+    assert rows["comparison"].tolist() == ["high > low", "low ≈ high ± 0.1"]
+    effect = verdict.findings[0].effect
+    assert rows["difference"][0].startswith(f"{effect:+.3f} [")
+    assert rows["holds"].tolist()[1] == "yes"
+
+
+def test_p_values_are_rounded_but_never_to_nothing():
+    assert [p_value(p) for p in (1.0, 0.0123, 0.0009, 0.0)] == [
+        "1.000", "0.012", "< 0.001", "< 0.001",
+    ]  # fmt: skip
+
+
+def test_words_are_markdown_on_a_page_and_text_elsewhere():
+    assert Words("*a*")._repr_markdown_() == repr(Words("*a*")) == "*a*"
