@@ -130,7 +130,7 @@ def transcript(turn: Turn, width: int = 72) -> str:
 def titles(lab: Laboratory) -> dict[str, str]:
     """A short name of each passage: its title, or the beginning of its text."""
     return {
-        row["pid"]: row["title"] or textwrap.shorten(row["text"], 60, placeholder=" ...")
+        row["pid"]: row["title"] or textwrap.shorten(row["text"], 48, placeholder=" ...")
         for row in lab.collection.passages
     }
 

@@ -43,8 +43,7 @@ def run_from_dict(results: dict[str, dict[str, float]], name: str | None = None)
         for query in sorted(results)
         if results[query]
     }
-    # ranx cannot type an empty run.
-    return _PlainRun(ranked, name) if ranked else Run(name=name)
+    return _PlainRun(ranked, name)
 
 
 class _PlainRun(Run):
@@ -84,6 +83,8 @@ class _PlainRun(Run):
 
 
 def _compiled(ranked: dict[str, dict[str, float]]) -> Any:
+    if not ranked:
+        return Run().run
     # ranx compiles its code anew for every length of id; with lengths in steps, once. Its own
     # sorting would shuffle equal scores.
     longest = max(len(document) for ranking in ranked.values() for document in ranking)

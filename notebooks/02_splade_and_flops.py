@@ -116,7 +116,7 @@ for name, vector in zip(texts, vectors, strict=True):
 # passages about the same thing. This is what lets a query find a passage
 # that uses other words.
 
-# %% mystnb={"figure": {"caption": "The heaviest terms of three texts. Blue terms stand in the text, grey ones were added by the model. The rewrite and the passage that answers it should meet in the same terms; the bare utterance has less to offer.", "name": "splade-terms"}, "image": {"alt": "Three panels of horizontal bars with the fourteen heaviest terms of an utterance, its rewrite and a passage; terms of the text itself are blue, added terms grey."}}
+# %% mystnb={"figure": {"caption": "The heaviest terms of three texts. Blue terms stand in the text, grey ones were added by the model. Look for the terms that the passage has in common with the rewrite, and with the bare utterance.", "name": "splade-terms"}, "image": {"alt": "Three panels of horizontal bars with the fourteen heaviest terms of an utterance, its rewrite and a passage; terms of the text itself are blue, added terms grey."}}
 from disco_lib import plots
 from disco_lib.closeup import weighted_terms
 

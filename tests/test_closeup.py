@@ -21,7 +21,6 @@ from disco_lib.closeup import (
 from disco_lib.conversations import Turn, context_ids
 from disco_lib.errors import DiscoError
 from disco_lib.experiments import Laboratory
-from disco_lib.metrics import evaluate
 from disco_lib.tiers import Tier
 
 SYSTEMS = {

@@ -67,8 +67,8 @@ def forks(environment, tmp_path):
         return pid, lambda: int(server.stdout.readline())
 
     yield start
-    server.stdin.close()
-    server.wait(timeout=60)
+    server.kill()
+    server.communicate()
 
 
 @pytest.fixture

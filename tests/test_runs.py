@@ -66,13 +66,10 @@ def test_many_equal_scores_keep_the_collections_order(n):
 def test_ranx_computes_with_our_runs():
     import ranx
 
-    run = run_from_dict({"q1": {"a": 2.0, "b": 1.0}, "q2": {"b": 3.0}, "q3": {"a": 1.0}}, "mine")
-    assert len(run) == 3 and run["q2"] == {"b": 3.0} and list(run.keys()) == ["q1", "q2", "q3"]
-    assert run.to_dict() == {"q1": {"a": 2.0, "b": 1.0}, "q2": {"b": 3.0}, "q3": {"a": 1.0}}
-    qrels = ranx.Qrels({"q1": {"b": 1}, "q2": {"b": 1}})
-    # ranx takes the query without judgements out of the run itself.
-    assert ranx.evaluate(qrels, run, "mrr", make_comparable=True) == pytest.approx(0.75)
-    assert len(run) == 2 and list(run.to_dict()) == ["q1", "q2"]
+    run = run_from_dict({"q1": {"aa": 2.0, "bb": 1.0}, "q2": {"bb": 3.0}}, "mine")
+    qrels = ranx.Qrels({"q1": {"bb": 1}, "q2": {"bb": 1}})
+    assert ranx.evaluate(qrels, run, "mrr") == pytest.approx(0.75)
+    assert len(run) == 2 and run.name == "mine"
 
 
 def test_a_runs_dictionary_is_the_callers_to_change():
