@@ -396,6 +396,8 @@ def _distil_settings(tier: str, system: str | None, changes: list[str], seed: in
     if system is not None:
         own = settings.system(system)
         values |= {key: value for key, value in own.items() if key not in NOT_DISTIL}
+    if any(change.partition("=")[0].strip() == "epochs" for change in changes):
+        values.pop("steps", None)  # the tier's steps would outrank the epochs asked for
     for change in changes:
         name, equals, value = change.partition("=")
         if not equals:

@@ -79,6 +79,7 @@ def term_bars(
     _some(panels)
     rows = math.ceil(len(panels) / columns)
     with _figure(rows, columns, height=rows * (0.165 * k + 0.85)) as (figure, axes):
+        figure.get_layout_engine().set(h_pad=0.08)
         for axis, (title, terms) in zip(axes, panels.items(), strict=False):
             _term_panel(axis, terms, marked.get(title, ()), k)
             axis.set_title(textwrap.fill(title, 78 // columns), loc="left")

@@ -100,8 +100,9 @@ def find(tier: str, system: str, settings: Mapping[str, Any]) -> Record | None:
 
 
 def published_records(tier: str) -> dict[str, Record]:
-    """Every record of a tier below data/measured, by system; empty where the tier was not run."""
-    return {path.stem: read_record(path) for path in sorted((measured_root() / tier).glob("*.json"))}
+    """Every record of a tier below data/measured, by system; empty where it was not run."""
+    paths = sorted((measured_root() / tier).glob("*.json"))
+    return {path.stem: read_record(path) for path in paths}
 
 
 def read_record(path: Path) -> Record:

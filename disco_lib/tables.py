@@ -15,6 +15,8 @@ from disco_lib.plots import Point
 from disco_lib.records import Record
 
 HEADLINE = ("MRR@10", "R@10", "R@100", "nDCG@3")
+#: Keeps an interval in one piece where a narrow column breaks its lines.
+GLUE = "\u00a0"
 SIGNS = {"greater": ">", "less": "<", "similar": "≈"}
 
 
@@ -60,7 +62,7 @@ def results(records: Sequence[Record], metrics: Sequence[str] = HEADLINE, digits
         low, high = record.intervals[metrics[0]]
         row = {"system": record.label}
         row |= {metric: f"{record.mean(metric):.{digits}f}" for metric in metrics}
-        row[metrics[0]] += f" [{low:.{digits}f}, {high:.{digits}f}]"
+        row[metrics[0]] += f" [{low:.{digits}f},{GLUE}{high:.{digits}f}]"
         for name, cost in (("active terms", "active_terms"), ("FLOPS", "flops")):
             value = record.cost(cost)
             row[name] = "" if value != value else f"{value:.1f}"
@@ -111,7 +113,7 @@ def verdict_table(verdict: Verdict) -> Table:
             {
                 "comparison": f"{item.a} {SIGNS[item.direction]} {item.b}{within}",
                 "in": item.metric,
-                "difference": f"{finding.effect:+.3f} [{low:+.3f}, {high:+.3f}]",
+                "difference": f"{finding.effect:+.3f} [{low:+.3f},{GLUE}{high:+.3f}]",
                 "p": "" if finding.p is None else p_value(finding.p),
                 "holds": "yes" if finding.holds else "no",
             }
@@ -121,4 +123,4 @@ def verdict_table(verdict: Verdict) -> Table:
 
 def p_value(p: float) -> str:
     """A p-value as it is printed: three digits, or that it is smaller."""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    return f"<{GLUE}0.001" if p < 0.001 else f"{p:.3f}"

@@ -229,7 +229,9 @@ def distil(
                 progress,
             )
             trainer.train(resume_from_checkpoint=_last_checkpoint(work))
-            log = [entry for entry in trainer.state.log_history if "loss" in entry]
+            # In one order of keys, whatever part of the log came back from a checkpoint.
+            history = trainer.state.log_history
+            log = [dict(sorted(entry.items())) for entry in history if "loss" in entry]
             with atomic_folder(out, format=FORMAT, identity=identity) as folder:
                 student.save_pretrained(folder)
                 write_json(folder / "distil_settings.json", settings.to_dict())

@@ -63,8 +63,10 @@ claim_words(claim)
 from disco_lib.experiments import Laboratory
 
 lab = Laboratory()
-print("tier:", lab.tier.name, "·", lab.tier.what)
-print(lab.collection)
+print(f"tier {lab.tier.name}: {lab.tier.what}")
+print(f"{len(lab.collection.passages):,} passages")
+for split in lab.collection.splits:
+    print(f"{split:5} {len(lab.collection.turns(split)):5} turns")
 
 # %% [markdown]
 # One turn will go with us through the chapter. We **picked it to
@@ -86,7 +88,7 @@ turn = telling_turn(
     lost="splade-utterance",
     noisy="splade-conversation",
 )
-print(transcript(turn))
+print(transcript(turn, width=64))
 
 # %% [markdown]
 # You understood the last utterance because you read what came before it. A
@@ -142,7 +144,8 @@ print(f"a student of {size / 1e6:.1f} million parameters")
 # passage.
 
 # %%
-from disco_lib.closeup import look, relevant_pids, side_by_side, titles
+from disco_lib.closeup import look, relevant_pids
+from disco_lib.closeup import side_by_side, titles
 from disco_lib.tables import Table
 
 looks = [look(lab, name, turn, seed) for name in SYSTEMS]
@@ -166,7 +169,7 @@ marked = {seen.label: rewrite.terms for seen in looks}
 marked[looks[3].label] = bm25_terms(
     lab.collection.passage_texts(), rewrite.reads
 )
-print("the rewrite:", rewrite.reads)
+print(rewrite.reads)
 
 # %% mystnb={"figure": {"caption": "The twelve heaviest terms of each system for the same turn; ## marks a piece that continues a word. Blue terms are those that the careful rewrite activates too. The utterance alone lacks the words that matter; the untrained encoder and BM25 look for all that was said before. The student may use other words than the rewrite, as long as they find what the rewrite finds.", "name": "start-terms"}, "image": {"alt": "Five panels of horizontal bars, one panel a system, each with the twelve terms of largest weight. Terms that the rewrite shares are blue, the others grey."}}
 from disco_lib import plots
@@ -208,7 +211,7 @@ Table.of(rows)
 # record of exactly these settings and runs the system if there is none;
 # students are trained once for each seed of the tier, and their values are
 # means over the seeds. In brackets stands the 95 % interval over turns
-# (bootstrap). `active terms` and `FLOPS` say what a query costs;
+# (bootstrap). Active terms and FLOPS say what a query costs;
 # {doc}`02_splade_and_flops` explains them.
 
 # %%
@@ -274,7 +277,7 @@ verdict_table(verdict)
 # collection.jsonl       {"pid": "p7", "title": "...", "text": "..."}
 # turns_<split>.jsonl    {"conv_id": "c1", "turn_id": "c1_2",
 #                         "utterance": "And what did it cost?",
-#                         "rewrites": {"human": "What did the tower cost?"},
+#                         "rewrites": {"human": "What did it ..."},
 #                         "positives": ["p7"], ...}
 # qrels_<split>.tsv      turn_id TAB 0 TAB pid TAB grade
 # ```
@@ -334,7 +337,8 @@ rows = []
 for metric in ("MRR@10", "R@10", "R@100", "nDCG@3"):
     gap = target.mean(metric) - untrained.mean(metric)
     gained = pupil.mean(metric) - untrained.mean(metric)
-    rows.append({"metric": metric, "gap closed": f"{gained / gap:.0%}"})
+    closed = f"{gained / gap:.0%}"
+    rows.append({"metric": metric, "gap closed": closed})
 Table.of(rows)
 
 # %% [markdown]

@@ -1,9 +1,9 @@
 # %% [markdown]
 # # SPLADE and FLOPS on real sentences
 #
-# **SPLADE turns a text into weights for words, and what a search costs is
-# decided by the words that queries and passages share: FLOPS is the share
-# of the collection that an average query has to touch.**
+# **SPLADE turns a text into weights for words; what a search costs is
+# decided by the words that queries and passages share, and FLOPS is how many
+# a query and a passage share on average.**
 #
 # After this chapter you can compute a SPLADE vector from a model's logits,
 # read it, say what it costs in memory and in the index, and explain why two
@@ -69,6 +69,8 @@ claim_words(claim)
 # answers it.
 
 # %%
+import textwrap
+
 from disco_lib.conversations import context_text
 from disco_lib.experiments import Laboratory
 
@@ -76,17 +78,15 @@ lab = Laboratory()
 encoder = lab.encoder
 rewrite = lab.tier.system("splade-rewrite")["input"]
 turns = lab.turns(lab.tier.test, rewrite)
-passages = dict(
-    zip(lab.collection.pids, lab.collection.passage_texts(), strict=True)
-)
+place = lab.collection.pids.index(turns[0].positives[0])
 
 texts = {
     "utterance": turns[0].utterance,
     "rewrite": context_text(turns[0], rewrite),
-    "passage": passages[turns[0].positives[0]],
+    "passage": lab.collection.passage_texts()[place],
 }
 for name, text in texts.items():
-    print(f"{name}: {text[:200]}")
+    print(f"{name + ':':11}{textwrap.shorten(text, 54)}")
 
 # %% [markdown]
 # The formula, word for word. We call it the *naive head*, because it writes
@@ -97,18 +97,20 @@ import torch
 
 
 def naive_head(ids, mask):
-    logits = encoder.model(input_ids=ids, attention_mask=mask).logits
-    weights = torch.log1p(torch.relu(logits)) * mask[..., None]
+    output = encoder.model(input_ids=ids, attention_mask=mask)
+    weights = torch.log1p(torch.relu(output.logits)) * mask[..., None]
     return weights.amax(dim=1)
 
 
 length = lab.base_settings.document_length
-ids, mask = encoder.pad(encoder.token_ids(list(texts.values()), length))
+given = list(texts.values())
+ids, mask = encoder.pad(encoder.token_ids(given, length))
 with torch.no_grad():
     vectors = naive_head(ids, mask)
 print(f"{mask.shape[0]} texts of at most {mask.shape[1]} tokens")
 for name, vector in zip(texts, vectors, strict=True):
-    print(f"{name}: {(vector > 0).sum()} of {len(vector):,} terms active")
+    active = int((vector > 0).sum())
+    print(f"{name}: {active} of {len(vector):,} terms active")
 
 # %% [markdown]
 # The active terms are word pieces, so we can read them. Some are the text's
@@ -120,15 +122,15 @@ for name, vector in zip(texts, vectors, strict=True):
 from disco_lib import plots
 from disco_lib.closeup import weighted_terms
 
-encoded = encoder.encode(list(texts.values()), length)
+tokenizer = encoder.tokenizer
+encoded = encoder.encode(given, length)
 terms = {
-    name: weighted_terms(encoded[i], encoder.tokenizer)
+    name: weighted_terms(encoded[i], tokenizer)
     for i, name in enumerate(texts)
 }
-own = {name: encoder.tokenizer.tokenize(t) for name, t in texts.items()}
-plots.term_bars(
-    terms, own, ("word piece of the text", "added by the model"), k=14
-)
+own = {name: tokenizer.tokenize(texts[name]) for name in texts}
+legend = ("word piece of the text", "added by the model")
+plots.term_bars(terms, own, legend, k=14)
 
 # %% [markdown]
 # ## The same vector with less memory
@@ -146,25 +148,28 @@ def value_and_gradients(head):
     encoder.zero_grad()
     value = head(ids, mask)
     value.square().sum().backward()
-    return value.detach(), [p.grad.clone() for p in encoder.parameters()]
+    gradients = [p.grad.clone() for p in encoder.parameters()]
+    return value.detach(), gradients
 
 
 naive, naive_gradients = value_and_gradients(naive_head)
 lean, lean_gradients = value_and_gradients(encoder)
-print("equal values (to 1e-5):", torch.allclose(naive, lean, atol=1e-5))
+same = torch.allclose(naive, lean, atol=1e-5)
+print("equal values (to 1e-5):", same)
 
 size = max(g.abs().max() for g in naive_gradients)
 pairs = zip(naive_gradients, lean_gradients, strict=True)
 far = max((a - b).abs().max() for a, b in pairs)
-print("equal gradients (to 1e-5 of the largest):", bool(far < 1e-5 * size))
+same = bool(far < 1e-5 * size)
+print("equal gradients (to 1e-5 of the largest):", same)
 
 # %% [markdown]
 # What it saves follows from the shapes. A batch of $B$ texts of $L$ tokens
 # over a vocabulary of $V$ terms makes the naive head hold tensors of
 # $B \cdot L \cdot V$ floats, of which autograd keeps more than one. The lean
-# head keeps two rows of the model's width for each active entry. The last
-# two columns are what autograd really kept, counted by asking it, with the
-# layers below the head included in both.
+# head keeps two rows of the model's width for each active entry. The second
+# line is what autograd really kept, counted by asking it, with the layers
+# below the head included in both.
 
 # %%
 from disco_lib.conversations import context_ids
@@ -173,28 +178,28 @@ from disco_lib.tables import Table
 
 limits = lab.base_settings.limits
 batch = [
-    context_ids(turn, "conversation", encoder.tokenizer, limits)
-    for turn in lab.turns(lab.tier.test)[:8]
+    context_ids(turn, "conversation", tokenizer, limits)
+    for turn in turns[:8]
 ]
 ids, mask = encoder.pad(batch)
 B, L, V = *mask.shape, encoder.vocabulary_size
 active = int((encoder(ids, mask) > 0).sum())
 width = encoder.model.get_output_embeddings().weight.shape[1]
-weights = list(encoder.parameters())
-
-
-def mb(count):
-    return f"{count / 1e6:,.1f} MB"
-
-
-kept_naive = kept_for_backward(lambda: naive_head(ids, mask), weights)
-kept_lean = kept_for_backward(lambda: encoder(ids, mask), weights)
+own = list(encoder.parameters())
+naive = kept_for_backward(lambda: naive_head(ids, mask), own)
+lean = kept_for_backward(lambda: encoder(ids, mask), own)
 Table.of(
     [
-        {"": "from shapes", "naive head": mb(4 * B * L * V) + " a tensor",
-         "lean head": mb(2 * 4 * active * width)},
-        {"": "kept by autograd", "naive head": mb(kept_naive),
-         "lean head": mb(kept_lean)},
+        {
+            "MB": "from the shapes (4 bytes a number)",
+            "naive head": f"{4 * B * L * V / 1e6:.1f} a tensor",
+            "lean head": f"{4 * 2 * active * width / 1e6:.1f}",
+        },
+        {
+            "MB": "kept by autograd, all layers",
+            "naive head": f"{naive / 1e6:.1f}",
+            "lean head": f"{lean / 1e6:.1f}",
+        },
     ]
 )
 
@@ -215,7 +220,8 @@ INPUTS = {
 queries = {}
 for name, given in INPUTS.items():
     batch = [
-        context_ids(turn, given, encoder.tokenizer, limits) for turn in turns
+        context_ids(turn, given, tokenizer, limits)
+        for turn in turns
     ]
     queries[name] = encoder.encode(batch, limits.total)
 print(f"{len(turns)} turns, {len(lab.index):,} passages")
@@ -248,7 +254,7 @@ top = np.argsort(-in_passages, kind="stable")[:8]
 Table.of(
     [
         {
-            "term": encoder.tokenizer.convert_ids_to_tokens(int(j)),
+            "term": tokenizer.convert_ids_to_tokens(int(j)),
             "passages": f"{in_passages[j]:.0%}",
             "full conversations": f"{in_queries[j]:.0%}",
         }
@@ -287,14 +293,15 @@ Table.of(rows)
 # The last two columns agree, and not by chance: term $j$ has $N p_d(j)$
 # postings, so a query costs $N \sum_j [q_j > 0]\, p_d(j)$ of them, and the
 # mean of $[q_j > 0]$ over queries is $p_q(j)$. **FLOPS is the mean number
-# of postings of a query, divided by the number of passages $N$.** What it
+# of postings of a query, divided by the number of passages $N$**, or, seen
+# from a passage, the number of terms that it shares with a query. What it
 # leaves out is the spread around that mean, and the time that an engine
 # saves by skipping ({doc}`../book/how_numbers` says how we use it).
 #
 # The number of active terms is a weaker guide, because lists differ in
 # length:
 
-# %% mystnb={"figure": {"caption": "Each dot is one query. Above the line a query asks for terms with longer lists than the average list, as nearly all do. At the same number of active terms, queries differ in the postings they touch.", "name": "splade-postings"}, "image": {"alt": "Scatter plot of postings touched against active terms for queries in four forms, with a straight line for lists of average length; almost all dots lie above the line."}}
+# %% mystnb={"figure": {"caption": "Each dot is one query. Above the line a query asks for terms whose lists are longer than the average list. At the same number of active terms, queries differ in the postings they touch.", "name": "splade-postings"}, "image": {"alt": "Scatter plot of postings touched against active terms for queries in four forms, with a straight line for lists of average length."}}
 lengths = np.diff(lab.index.starts)
 plots.scatter(
     {n: (active_terms(v), touched[n]) for n, v in queries.items()},
@@ -323,7 +330,7 @@ plots.lines(
         ]
         for name, vectors in queries.items()
     },
-    xlabel="depth of the turn (turns from the conversation's start)",
+    xlabel="depth of the turn (turns from the start)",
     ylabel="active terms of the query",
 )
 
@@ -376,12 +383,13 @@ in_queries = activation(full)
 used = in_queries > 0
 most = np.argsort(-pulls["FLOPS"], kind="stable")[:6]
 plots.scatter(
-    {n: (in_queries[used], pull[used]) for n, pull in pulls.items()},
+    {n: (in_queries[used], p[used]) for n, p in pulls.items()},
     xlabel="share of queries with the term active",
     ylabel="pull on a weight (no unit)",
     names={
-        encoder.tokenizer.convert_ids_to_tokens(int(j)): (
-            in_queries[j], pulls["FLOPS"][j],
+        tokenizer.convert_ids_to_tokens(int(j)): (
+            in_queries[j],
+            pulls["FLOPS"][j],
         )
         for j in most
     },
@@ -400,8 +408,8 @@ from disco_lib.sparsity import shrink
 rows = []
 for name, vectors in {
     "as they are": full,
-    "after a step of L1": shrink(full, pulls["L1"], keep=0.25),
-    "after a step of FLOPS": shrink(full, pulls["FLOPS"], keep=0.25),
+    "after a step of L1": shrink(full, pulls["L1"], 0.25),
+    "after a step of FLOPS": shrink(full, pulls["FLOPS"], 0.25),
 }.items():
     means = evaluate_queries(lab, vectors, turns).mean()
     rows.append(
@@ -433,15 +441,19 @@ from disco_lib.claims import NOT, REPRODUCED, Finding, Verdict
 from disco_lib.papers import Comparison
 from disco_lib.tables import verdict_table, verdict_words
 
-late, early = late_and_early(active_terms(queries["careful rewrite"]), turns)
-test, margin = compare(late, early), round(0.1 * float(early.mean()), 1)
+terms = active_terms(queries["careful rewrite"])
+late, early = late_and_early(terms, turns)
+test, margin = compare(late, early), round(0.1 * early.mean(), 1)
 even = -margin < test.low and test.high < margin
-rule = Comparison(
-    "later turns", "earlier turns", "active terms", "similar", margin
-)
+metric = "active terms"
 finding = Finding(
-    rule, test.difference, (test.low, test.high), test.p_t, test.n,
-    holds=even, points=abs(test.difference) < margin,
+    Comparison("later", "earlier", metric, "similar", margin),
+    test.difference,
+    (test.low, test.high),
+    test.p_t,
+    test.n,
+    holds=even,
+    points=abs(test.difference) < margin,
 )
 outcome = REPRODUCED if even else NOT
 verdict = Verdict(claim, lab.tier.name, outcome, (finding,))
@@ -455,11 +467,11 @@ verdict_table(verdict)
 # the passages and the postings counted, over the four inputs, is
 
 # %%
-worst = max(
-    abs(flops(v, lab.documents) * len(lab.index) / touched[n].mean() - 1)
-    for n, v in queries.items()
-)
-print(f"{worst:.4%} of the count")
+ratios = [
+    flops(vectors, lab.documents) * len(lab.index) / touched[name].mean()
+    for name, vectors in queries.items()
+]
+print(f"{max(abs(ratio - 1) for ratio in ratios):.4%} of the count")
 
 # %% [markdown]
 # ```{admonition} On an A100
@@ -483,9 +495,8 @@ kept = np.ones(encoder.vocabulary_size, dtype=np.float32)
 kept[dear] = 0
 trimmed = full.multiply(kept).tocsr().astype(np.float32)
 trimmed.eliminate_zeros()
-saved = 1 - postings_touched(trimmed, lab.index).sum() / touched[
-    "full conversation"
-].sum()
+left = postings_touched(trimmed, lab.index).sum()
+saved = 1 - left / touched["full conversation"].sum()
 before = evaluate_queries(lab, full, turns).mean()["MRR@10"]
 after = evaluate_queries(lab, trimmed, turns).mean()["MRR@10"]
 print(f"{saved:.0%} of the postings saved")
@@ -498,13 +509,14 @@ print(f"MRR@10 {before:.3f} before, {after:.3f} after")
 
 # %% tags=["hide-cell"]
 # Answer: the same encoder has a different FLOPS for each kind of query.
+name = rewrite.removeprefix("rewrite:")
 train = [
     turn
     for turn in lab.collection.iter_turns(lab.tier.train)
-    if turn.history and turn.rewrites.get(rewrite.removeprefix("rewrite:"))
+    if turn.history and turn.rewrites.get(name)
 ]
 batch = [
-    context_ids(turn, rewrite, encoder.tokenizer, limits)
+    context_ids(turn, rewrite, tokenizer, limits)
     for turn in train[:500]
 ]
 asked = {

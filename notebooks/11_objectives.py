@@ -290,7 +290,7 @@ Table.of(rows)
 
 # %%
 from disco_lib.claims import judge
-from disco_lib.tables import verdict_table, verdict_words
+from disco_lib.tables import verdict_words
 
 verdicts = [judge(claim, lab.tier.name, lab.find_or_measure) for claim in claims]
 Words(

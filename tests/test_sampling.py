@@ -8,7 +8,7 @@ from disco_lib.sampling import POSITIVES, WindowSampler
 
 
 def ranking(n, first=5000, top=1000.0):
-    """Return documents first, first + 1, ... with scores top, top - 1, ... : rank r scores top + 1 - r."""
+    """Documents first, first + 1, ... with scores top, top - 1, ...: rank r scores top + 1 - r."""
     documents = np.arange(first, first + n, dtype=np.int32)
     return documents, (top - np.arange(n)).astype(np.float32)
 

@@ -42,7 +42,7 @@ def test_results_hold_means_intervals_and_costs():
     rows = results([HIGH, LOW], ("MRR@10", "R@10")).frame
     low, high = HIGH.intervals["MRR@10"]
     assert rows["system"].tolist() == ["The high", "The low"]
-    assert rows["MRR@10"][0] == f"0.812 [{low:.3f}, {high:.3f}]"
+    assert rows["MRR@10"][0] == f"0.812 [{low:.3f},\u00a0{high:.3f}]"
     assert rows["R@10"].tolist() == ["1.000", "1.000"]
     assert rows["active terms"].tolist() == ["40.2", ""]
     assert rows["FLOPS"].tolist() == ["2.5", ""]
@@ -101,7 +101,7 @@ def test_a_verdicts_table_has_a_row_for_each_comparison():
 
 def test_p_values_are_rounded_but_never_to_nothing():
     assert [p_value(p) for p in (1.0, 0.0123, 0.0009, 0.0)] == [
-        "1.000", "0.012", "< 0.001", "< 0.001",
+        "1.000", "0.012", "<\u00a00.001", "<\u00a00.001",
     ]  # fmt: skip
 
 

@@ -7,12 +7,11 @@ import torch
 from scipy import sparse
 
 from disco_lib import storage, training
-from disco_lib.conversations import Limits
-from disco_lib.encoders import SpladeEncoder
+from disco_lib.conversations import Limits, context_ids
 from disco_lib.errors import DiscoError, IntegrityError
 from disco_lib.losses import Objective, kl_divergence
 from disco_lib.sampling import WindowSampler
-from disco_lib.teachers import DistillationRun, mean_over_teachers, teach
+from disco_lib.teachers import DistillationRun, teach
 from disco_lib.training import (
     Collator,
     DistilSettings,
@@ -22,7 +21,6 @@ from disco_lib.training import (
     distil,
     read_log,
 )
-from disco_lib.vectors import cached_vectors
 
 LENGTH = 48
 SETTINGS = DistilSettings(
@@ -39,6 +37,7 @@ SETTINGS = DistilSettings(
 
 
 def settings(**changes):
+    """Return the tests' settings with changes, as YAML would hold them."""
     return DistilSettings.from_dict({**SETTINGS.to_dict(), **changes})
 
 
@@ -49,35 +48,33 @@ def teacher(collection, encoder):
 
 @pytest.fixture
 def train(collection, encoder, teacher, tmp_path):
-    """Train a fresh copy of the tiny encoder into a folder of that name."""
+    """Train a fresh copy of the tiny encoder into the folder `name` below tmp_path."""
 
     def run(name="student", wanted=SETTINGS, **options):
-        options = {"save_steps": 3, "progress": False, "teacher": teacher, **options}
+        options = {"teacher": teacher, "save_steps": 3, "progress": False, **options}
         start = copy.deepcopy(encoder)
         return distil(start, collection, settings=wanted, out=tmp_path / name, **options)
 
     return run
 
 
-def weights(encoder):
-    return {name: tensor.clone() for name, tensor in encoder.model.state_dict().items()}
-
-
 def same_weights(first, second):
-    return all(torch.equal(a, b) for a, b in zip(first.values(), second.values(), strict=True))
+    pairs = zip(first.model.state_dict().items(), second.model.state_dict().items(), strict=True)
+    return all(name == other and torch.equal(a, b) for (name, a), (other, b) in pairs)
 
 
 def contents(folder):
+    """Return the bytes of each file of a folder."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def stop_at(patch, step):
-    """Let the collator fail, as an interruption would, when it is asked for batch `step` + 1."""
+    """Let the collator fail, as an interruption would, when it is asked for one batch more."""
     collate, calls = Collator.__call__, []
 
     def failing(self, items):
-        calls.append(len(items))
+        calls.append([example.row for example, _ in items])
         if len(calls) > step:
             raise KeyboardInterrupt
         return collate(self, items)
@@ -86,33 +83,476 @@ def stop_at(patch, step):
     return calls
 
 
-def mean_kl(student, collection, teacher, wanted):
-    """Return the KL divergence over the teacher's whole ranking of every training turn."""
-    turns = collection.iter_turns("train")
-    ids = [
-        training.context_ids(turn, wanted.input, student.tokenizer, wanted.limits)
-        for turn in turns
+def checkpoints(tmp_path):
+    return sorted(path.name for path in tmp_path.glob(".student.*.work/checkpoint-*"))
+
+
+# What is learnt
+
+
+def test_training_brings_the_student_nearer_to_its_teacher(
+    train, collection, encoder, teacher, tmp_path
+):
+    documents = encoder.encode(collection.passage_texts(), LENGTH)
+    inputs = [
+        context_ids(turn, "conversation", encoder.tokenizer, SETTINGS.limits)
+        for turn in collection.iter_turns("train")
     ]
-    assert [turn.turn_id for turn in turns] == teacher.turn_ids
-    documents = cached_vectors(student, collection.passage_texts(), collection.pids, LENGTH)
-    product = student.encode(ids, LENGTH) @ documents.rows.T
-    own = np.take_along_axis(product.toarray(), np.asarray(teacher.documents), axis=1)
-    return float(kl_divergence(torch.from_numpy(own), torch.as_tensor(np.array(teacher.scores))))
+
+    def divergence(student):
+        product = (student.encode(inputs, LENGTH) @ documents.T).toarray()
+        own = np.take_along_axis(product, np.array(teacher.documents), axis=1)
+        return float(kl_divergence(torch.from_numpy(own), torch.from_numpy(teacher.scores)))
+
+    sampler = {"negatives": 20, "start": 0, "end": 40, "positive": "own"}
+    wanted = settings(objective={"kl_divergence": 1.0}, steps=60, dropout=0.0, sampler=sampler)
+    student = train(wanted=wanted)
+    print(divergence(student), divergence(encoder), read_log(tmp_path/"student")[::6])
+    assert divergence(student) < 0.5 * divergence(encoder)
+    steps = [entry["kl_divergence"] for entry in read_log(tmp_path / "student")]
+    assert len(steps) == 60 and np.mean(steps[-10:]) < 0.5 * np.mean(steps[:10])
 
 
-# Training
+@pytest.mark.parametrize(
+    ("objective", "part"),
+    [
+        ({"margin_mse": 1.0}, "margin_mse"),
+        ({"info_nce": 1.0}, "info_nce"),
+        ({"representation_mse": 1.0}, "representation_mse"),
+        ({"kl_divergence": 0.01, "flops": 1.0}, "flops"),
+        ({"kl_divergence": 0.01, "l1": 1.0}, "l1"),
+    ],
+)
+def test_each_loss_falls_when_it_is_trained(train, tmp_path, objective, part):
+    train(wanted=settings(objective=objective, steps=30, dropout=0.0), save_steps=100)
+    values = [entry[part] for entry in read_log(tmp_path / "student")]
+    # One entry for each ten steps.
+    assert len(values) == 3 and values[2] < 0.9 * values[0]
 
 
-def test_training_brings_the_student_nearer_to_its_teacher(train, collection, encoder, teacher):
-    wanted = settings(objective={"kl_divergence": 1.0}, steps=60, dropout=0.0)
-    student = train(wanted=wanted, document_encoder=encoder)
-    log = [entry["kl_divergence"] for entry in read_log(train.__closure__ and student_folder(train))]
-    assert np.mean(log[-5:]) < 0.6 * np.mean(log[:5])
+def test_the_student_on_disk_is_the_one_that_was_trained(train, encoder, tmp_path):
+    from sentence_transformers import SparseEncoder
+
+    student = train()
+    assert not same_weights(student, encoder)
+    texts = ["how is the violin made", "the comet"]
+    peer = SparseEncoder(str(tmp_path / "student"), device="cpu")
+    found = peer.encode(texts, convert_to_tensor=True).to_dense().numpy()
+    np.testing.assert_allclose(found, student.encode(texts).toarray(), atol=1e-5)
+    stored = json.loads((tmp_path / "student" / "distil_settings.json").read_text())
+    assert DistilSettings.from_dict(stored) == SETTINGS
+    assert [path.name for path in tmp_path.glob(".student.*.work")] == []
 
 
-def student_folder(train):
-    return train.folder
+def test_the_log_has_every_part_and_they_add_up(train, tmp_path):
+    train()
+    log = read_log(tmp_path / "student")
+    # save_steps is 3, so every step is logged.
+    assert [entry["step"] for entry in log] == list(range(1, 13))
+    for entry in log:
+        total = entry["kl_divergence"] + 0.1 * entry["info_nce"] + 0.01 * entry["l1"]
+        assert entry["loss"] == pytest.approx(total, rel=1e-5)
+        assert entry["active_terms"] > 0 and entry["flops_metric"] > 0
+    rates = [entry["learning_rate"] for entry in log]
+    # One of the 12 steps warms up; then the rate falls in a line.
+    assert rates[1] == max(rates) and rates[-1] < 0.1 * max(rates)
+    np.testing.assert_allclose(np.diff(rates[1:]), np.diff(rates[1:]).mean(), atol=1e-9)
 
 
-def test_a_checkpoint_is_whole_or_not_there(train, tmp_path, monkeypatch):
-    pass
+def test_the_same_seed_gives_the_same_weights_bit_for_bit(train, tmp_path):
+    first, second = train("one"), train("two")
+    assert same_weights(first, second)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    assert not same_weights(first, train("other", settings(seed=6)))
+
+
+def test_documents_of_another_encoder_may_be_the_frozen_ones(train, encoder, collection):
+    other = copy.deepcopy(encoder)
+    with torch.no_grad():
+        other.model.get_output_embeddings().bias += 0.3
+    assert not same_weights(train("own"), train("other", document_encoder=other))
+
+
+def test_regularisers_rise_quadratically(encoder, monkeypatch):
+    trainer = object.__new__(DistilTrainer)
+
+    class State:
+        global_step = 0
+
+    trainer.state, trainer.ramp_steps = State, 4
+    found = []
+    for step in range(6):
+        State.global_step = step
+        found.append(trainer._regularisation())
+    assert found == [1 / 16, 4 / 16, 9 / 16, 1, 1, 1]
+    trainer.ramp_steps = 0
+    assert trainer._regularisation() == 1.0
+
+
+def test_the_ramp_reaches_the_loss(train, tmp_path):
+    train(wanted=settings(objective={"kl_divergence": 1.0, "l1": 1.0}, steps=8, ramp=0.5))
+    log = read_log(tmp_path / "student")
+    shares = [(entry["loss"] - entry["kl_divergence"]) / entry["l1"] for entry in log]
+    assert shares == pytest.approx([1 / 16, 4 / 16, 9 / 16, 1, 1, 1, 1, 1], rel=1e-3)
+
+
+def test_dropout_0_switches_all_dropout_off(train, encoder, monkeypatch):
+    seen = []
+    compute_loss = DistilTrainer.compute_loss
+
+    def noting(self, model, inputs, *arguments, **options):
+        assert model.training
+        vectors = [self.encoder(inputs["input_ids"], inputs["attention_mask"]) for _ in "ab"]
+        seen.append(torch.equal(*vectors))
+        return compute_loss(self, model, inputs, *arguments, **options)
+
+    monkeypatch.setattr(DistilTrainer, "compute_loss", noting)
+    train("without", settings(steps=2, dropout=0.0))
+    train("with", settings(steps=2, dropout=0.3))
+    train("own", settings(steps=2))
+    assert seen == [True, True, False, False, False, False]
+
+
+# Interruptions
+
+
+@pytest.mark.parametrize("step", [1, 4, 6, 11])
+def test_an_interrupted_training_goes_on_and_ends_with_the_same_bytes(
+    train, tmp_path, monkeypatch, step
+):
+    train("whole")
+    with monkeypatch.context() as patch:
+        stop_at(patch, step)
+        with pytest.raises(KeyboardInterrupt):
+            train()
+    assert not (tmp_path / "student").exists()
+    done = checkpoints(tmp_path)
+    assert len(done) <= 1
+    with monkeypatch.context() as patch:
+        calls = stop_at(patch, 100)
+        train()
+    first = int(done[0].split("-")[1]) if done else 0
+    assert len(calls) == 12 - first, "the finished steps were made again"
+    assert contents(tmp_path / "student") == contents(tmp_path / "whole")
+
+
+def test_two_interruptions_are_no_different(train, tmp_path, monkeypatch):
+    train("whole")
+    for step in (5, 4):
+        with monkeypatch.context() as patch:
+            stop_at(patch, step)
+            with pytest.raises(KeyboardInterrupt):
+                train()
+    train()
+    assert contents(tmp_path / "student") == contents(tmp_path / "whole")
+
+
+def interrupt(train, monkeypatch, step):
+    with monkeypatch.context() as patch:
+        stop_at(patch, step)
+        with pytest.raises(KeyboardInterrupt):
+            train()
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.pt", "trainer_state.json", None])
+def test_a_damaged_checkpoint_is_skipped(train, tmp_path, monkeypatch, name):
+    train("whole")
+    interrupt(train, monkeypatch, 10)
+    (checkpoint,) = tmp_path.glob(".student.*.work/checkpoint-*")
+    assert int(checkpoint.name.split("-")[1]) >= 6
+    if name is None:
+        (checkpoint / "MANIFEST.json").unlink()
+    else:
+        content = bytearray((checkpoint / name).read_bytes())
+        content[len(content) // 2] ^= 1
+        (checkpoint / name).write_bytes(content)
+    with monkeypatch.context() as patch:
+        calls = stop_at(patch, 100)
+        train()
+    assert len(calls) == 12
+    assert contents(tmp_path / "student") == contents(tmp_path / "whole")
+
+
+def test_an_interruption_while_a_checkpoint_is_written_leaves_the_one_before(
+    train, tmp_path, monkeypatch
+):
+    train("whole")
+    seal = storage.seal_folder
+
+    def failing(folder, **extra):
+        if "checkpoint-6" in folder.name:
+            raise KeyboardInterrupt
+        seal(folder, **extra)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "seal_folder", failing)
+        with pytest.raises(KeyboardInterrupt):
+            train()
+    assert checkpoints(tmp_path) == ["checkpoint-3"]
+    train()
+    assert contents(tmp_path / "student") == contents(tmp_path / "whole")
+
+
+def test_a_checkpoint_of_other_settings_is_not_used(train, tmp_path, monkeypatch):
+    interrupt(train, monkeypatch, 10)
+    train(wanted=settings(seed=9))
+    train("expected", settings(seed=9))
+    assert contents(tmp_path / "student") == contents(tmp_path / "expected")
+
+
+# Finished students
+
+
+def test_a_finished_student_is_loaded_and_not_trained_again(train, tmp_path, monkeypatch):
+    first = train()
+    before = contents(tmp_path / "student")
+    stop_at(monkeypatch, 0)
+    assert same_weights(train(), first)
+    assert contents(tmp_path / "student") == before
+
+
+def test_a_student_of_other_settings_is_not_overwritten(train, encoder, collection, tmp_path):
+    train()
+    before = contents(tmp_path / "student")
+    refused = pytest.raises(DiscoError, match="holds a student of other settings. Choose another")
+    with refused:
+        train(wanted=settings(learning_rate=1e-3))
+    other = teach(collection, "train", ["long"], encoder, 40, max_length=LENGTH)
+    with refused:
+        train(teacher=other)
+    with torch.no_grad():
+        encoder.model.get_output_embeddings().bias += 0.1
+    with refused:
+        train()
+    assert contents(tmp_path / "student") == before
+
+
+def test_a_teacher_from_a_file_is_known_by_its_scores(train, teacher, tmp_path):
+    teacher.save(tmp_path / "one.json")
+    teacher.scores[3, 0] += 1
+    teacher.save(tmp_path / "two.json")
+    one, two = (DistillationRun.load(tmp_path / f"{n}.json", teacher.pids) for n in ("one", "two"))
+    train(teacher=one)
+    train(teacher=one)
+    with pytest.raises(DiscoError, match="other settings"):
+        train(teacher=two)
+
+
+def test_a_damaged_student_is_named(train, tmp_path):
+    train()
+    path = tmp_path / "student" / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(IntegrityError, match=r"model\.safetensors: its bytes.*disco distil"):
+        train()
+
+
+# What can be learnt from
+
+
+def test_turns_without_a_teacher_or_above_the_depth_are_left_out(
+    train, collection, encoder, monkeypatch
+):
+    seen = stop_at(monkeypatch, 1000)
+    long = teach(collection, "train", ["long"], encoder, 40, max_length=LENGTH)
+    train(wanted=settings(steps=20, min_depth=2), teacher=long)
+    rows = {row for batch in seen for row in batch}
+    # "long" is missing at depth 3, and depth 1 is too shallow: what remains is depth 2.
+    assert {long.turn_ids[row][-2:] for row in rows} == {"_2"}
+
+
+def test_a_loss_of_labels_alone_leaves_out_turns_without_a_positive(
+    train, collection, teacher, monkeypatch
+):
+    turns = collection.iter_turns("train")
+    for turn in turns[::2]:
+        object.__setattr__(turn, "positives", ())
+    monkeypatch.setattr(collection, "iter_turns", lambda split: turns)
+    for name, objective, expected in (
+        ("labels", {"info_nce": 1.0}, {0}),
+        ("scores", {"kl_divergence": 0.9, "info_nce": 0.1}, {0, -1}),
+    ):
+        positives = set()
+        with monkeypatch.context() as patch:
+            collate = Collator.__call__
+
+            def noting(self, items, collate=collate, positives=positives):
+                batch = collate(self, items)
+                positives.update(batch["positive"].tolist())
+                return batch
+
+            patch.setattr(Collator, "__call__", noting)
+            train(name, settings(objective=objective))
+        assert positives == expected
+
+
+def test_nothing_to_learn_from_is_named(train, collection, teacher):
+    with pytest.raises(DiscoError, match="No turn to learn from"):
+        train(split="test")
+    with pytest.raises(DiscoError, match="No turn to learn from"):
+        train(wanted=settings(min_depth=4))
+    teacher.queries = None
+    with pytest.raises(DiscoError, match="representation_mse needs the teacher's query vectors"):
+        train(wanted=settings(objective={"representation_mse": 1.0}))
+
+
+def test_teacher_vectors_of_another_vocabulary_are_named(train, teacher):
+    teacher.queries = sparse.csr_matrix(np.ones((30, 7), np.float32))
+    with pytest.raises(DiscoError, match="vectors have 7 dimensions, the student's 1"):
+        train(wanted=settings(objective={"representation_mse": 1.0}))
+
+
+def test_too_many_negatives_are_named(train):
+    with pytest.raises(DiscoError, match="51 documents a turn, but the collection has only 45"):
+        train(wanted=settings(sampler={"negatives": 50, "start": 0, "end": 900}))
+
+
+# Order and batches
+
+
+def examples(n, seed=0):
+    draw = np.random.default_rng(seed)
+    return [Example([5] * int(draw.integers(2, 30)), row, row) for row in range(n)]
+
+
+@pytest.mark.parametrize(("n", "size"), [(30, 4), (8, 4), (4, 4), (3, 4), (1, 4), (300, 4)])
+def test_an_epoch_shows_each_example_once_in_whole_batches(n, size):
+    wanted = settings(steps=None, epochs=3, batch_size=size)
+    schedule = Schedule(examples(n), wanted)
+    rows = [(example.row, epoch) for example, epoch in (schedule[i] for i in range(len(schedule)))]
+    each = max(1, n // size)
+    assert schedule.steps == 3 * each
+    for epoch in range(3):
+        own = [row for row, of in rows if of == epoch]
+        assert len(own) == len(set(own)) == min(n, each * size)
+    assert [epoch for _, epoch in rows] == sorted(epoch for _, epoch in rows)
+    again = Schedule(examples(n), wanted)
+    assert again.order == schedule.order
+
+
+def test_epochs_and_seeds_are_shuffled_differently():
+    schedule = Schedule(examples(40), settings(steps=None, epochs=2, batch_size=4))
+    first, second = schedule.order[:40], schedule.order[40:]
+    assert [row for row, _ in first] != [row for row, _ in second]
+    other = Schedule(examples(40), settings(steps=None, epochs=2, batch_size=4, seed=6))
+    assert other.order != schedule.order
+
+
+def test_batches_hold_turns_of_similar_length():
+    some = examples(256)
+    schedule = Schedule(some, settings(steps=None, epochs=1, batch_size=8))
+    lengths = np.array([len(some[row].ids) for row, _ in schedule.order]).reshape(-1, 8)
+    spread = np.ptp(lengths, axis=1).mean()
+    assert spread < 4 < np.ptp(np.array([len(e.ids) for e in some]).reshape(-1, 8), axis=1).mean()
+    assert np.abs(np.diff(lengths.mean(axis=1))).mean() > 2, "batches are in order of length"
+
+
+@pytest.mark.parametrize(("epochs", "steps"), [(0.5, 5), (1.5, 15), (0.01, 1)])
+def test_parts_of_an_epoch(epochs, steps):
+    schedule = Schedule(examples(40), settings(steps=None, epochs=epochs, batch_size=4))
+    assert schedule.steps == steps and len(schedule) == 4 * steps
+
+
+def test_steps_replace_epochs():
+    schedule = Schedule(examples(10), settings(steps=7, epochs=99, batch_size=4))
+    assert schedule.steps == 7 and len(schedule) == 28
+    # 2 steps an epoch
+    assert {epoch for _, epoch in schedule.order} == {0, 1, 2, 3}
+
+
+@pytest.fixture
+def collator(encoder, teacher, collection):
+    documents = encoder.encode(collection.passage_texts(), LENGTH)
+    return Collator(encoder, teacher, documents, SETTINGS, Objective(SETTINGS.objective))
+
+
+def test_a_batch_holds_what_its_examples_and_their_draws_say(collator, teacher):
+    items = [(Example([2, 9, 3], 4, 7), 0), (Example([2, 9, 9, 3], 8, -1), 1)]
+    batch = collator(items)
+    assert batch["input_ids"][:, :4].tolist() == [[2, 9, 3, 0], [2, 9, 9, 3]]
+    assert batch["attention_mask"][:, :4].tolist() == [[1, 1, 1, 0], [1, 1, 1, 1]]
+    assert not batch["attention_mask"][:, 4:].any()
+    assert batch["chosen"].shape == batch["teacher_scores"].shape == (2, 7)
+    assert batch["positive"].tolist() == [0, -1] and batch["chosen"][0, 0] == 7
+    dense = batch["documents"].to_dense().numpy()
+    chosen = batch["chosen"].numpy().ravel()
+    np.testing.assert_array_equal(dense, collator.documents[chosen].toarray())
+    listed = dict(zip(*map(np.ndarray.tolist, teacher.ranking(8)), strict=True))
+    for document, score in zip(batch["chosen"][1], batch["teacher_scores"][1], strict=True):
+        assert listed[int(document)] == float(score)
+
+
+def test_a_draw_depends_on_seed_epoch_and_turn_alone(collator):
+    first, second = Example([2, 3], 4, 7), Example([2, 9, 3], 5, 8)
+    together = collator([(first, 0), (second, 0)])["chosen"]
+    turned = collator([(second, 0), (first, 0)])["chosen"]
+    assert together.tolist() == turned.tolist()[::-1]
+    assert collator([(first, 1)])["chosen"].tolist() != together[:1].tolist()
+
+
+def test_scores_are_dot_products_and_duplicates_are_found(collator):
+    # Two turns draw from rankings over the same 45 passages, so they share some.
+    items = [(Example([2, 9, 3], 4, 7), 0), (Example([2, 9, 9, 3], 5, 8), 0)]
+    inputs = collator(items)
+    queries = torch.rand(2, collator.documents.shape[1])
+    batch = training._score(queries, inputs, True)
+    dense = torch.from_numpy(collator.documents.toarray())
+    chosen = inputs["chosen"]
+    for i in range(2):
+        torch.testing.assert_close(batch.scores[i], dense[chosen[i]] @ queries[i])
+        torch.testing.assert_close(batch.all_scores[i], dense[chosen.reshape(-1)] @ queries[i])
+        for column in range(14):
+            owner, document = column // 7, chosen.reshape(-1)[column]
+            expected = owner != i and bool((chosen[i] == document).any())
+            assert bool(batch.duplicates[i, column]) == expected
+    assert batch.duplicates.any()
+    assert training._score(queries, inputs, False).all_scores is None
+
+
+def test_scores_reach_the_queries_with_the_right_gradient(collator):
+    inputs = collator([(Example([2, 9, 3], 4, 7), 0), (Example([2, 3], 5, 8), 0)])
+    queries = torch.rand(2, collator.documents.shape[1], requires_grad=True)
+    training._score(queries, inputs, False).scores.sum().backward()
+    dense = torch.from_numpy(collator.documents.toarray())
+    torch.testing.assert_close(queries.grad, dense[inputs["chosen"]].sum(dim=1))
+
+
+# Settings
+
+
+def test_settings_there_and_back():
+    stored = json.loads(json.dumps(SETTINGS.to_dict()))
+    assert DistilSettings.from_dict(stored) == SETTINGS
+    assert DistilSettings.from_dict({}) == DistilSettings()
+
+
+def test_numbers_without_a_point_are_numbers():
+    # YAML 1.1 reads 5e-4 as text.
+    assert settings(learning_rate="5e-4").learning_rate == 5e-4
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"lr": 1}, "No setting 'lr'; there are: batch_size, .*learning_rate"),
+        ({"limits": {"answers": 3}}, "limits: no setting 'answers'; there are: utterance, answer"),
+        ({"sampler": {"top": 3}}, "sampler: no setting 'top'; there are: negatives"),
+        ({"sampler": {"negatives": 0}}, "negatives is 0; at least 1"),
+        ({"limits": {"total": 5}}, "64 tokens and two special tokens do not fit into 5"),
+        ({"limits": 5}, "'limits' is 5; give a mapping of: utterance, answer, total"),
+        ({"epochs": 0}, "'epochs' is 0; give a number above 0"),
+        ({"steps": 2.5}, "'steps' is 2.5; give a whole number from 1"),
+        ({"batch_size": 0}, "'batch_size' is 0; give a whole number from 1"),
+        ({"learning_rate": "fast"}, "'learning_rate' is 'fast'; give a number above 0"),
+        ({"learning_rate": float("nan")}, "'learning_rate' is nan"),
+        ({"dropout": 1.5}, "'dropout' is 1.5; give a number from 0 to 1"),
+        ({"seed": -1}, "'seed' is -1"),
+        ({"seed": True}, "'seed' is True"),
+        ({"objective": "kl_divergence"}, "'objective' is 'kl_divergence'; give a loss"),
+        ({"input": "history"}, "'input' is 'history'; use one of utterance"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_named(changes, problem):
+    with pytest.raises(DiscoError, match=problem):
+        settings(**changes)
