@@ -107,7 +107,6 @@ def test_training_brings_the_student_nearer_to_its_teacher(
     sampler = {"negatives": 20, "start": 0, "end": 40, "positive": "own"}
     wanted = settings(objective={"kl_divergence": 1.0}, steps=60, dropout=0.0, sampler=sampler)
     student = train(wanted=wanted)
-    print(divergence(student), divergence(encoder), read_log(tmp_path/"student")[::6])
     assert divergence(student) < 0.5 * divergence(encoder)
     steps = [entry["kl_divergence"] for entry in read_log(tmp_path / "student")]
     assert len(steps) == 60 and np.mean(steps[-10:]) < 0.5 * np.mean(steps[:10])
