@@ -17,18 +17,18 @@ from disco_lib.bm25 import bm25_search
 from disco_lib.conversations import Limits, Turn, context_ids, context_text
 from disco_lib.datasets import Collection, load
 from disco_lib.encoders import SpladeEncoder
-from disco_lib.errors import DiscoError
+from disco_lib.errors import DiscoError, IntegrityError
 from disco_lib.index import InvertedIndex
 from disco_lib.metrics import evaluate, remove_earlier_answers
 from disco_lib.records import Record, find, intervals, provenance, write_record
 from disco_lib.sparsity import active_terms, flops
-from disco_lib.storage import MANIFEST, cache_root, settings_hash
+from disco_lib.storage import cache_root, settings_hash
 from disco_lib.teachers import DistillationRun, teach
 from disco_lib.tiers import Tier, load_tier
 from disco_lib.training import DistilSettings, distil, read_log
 from disco_lib.vectors import cached_vectors
 
-NOT_DISTIL = {"run", "teachers", "label", "input"}
+NOT_DISTIL = {"run", "teachers", "label"}
 
 
 class Laboratory:
@@ -127,7 +127,9 @@ class Laboratory:
             }
         )
         path = cache_root() / "teachers" / key
-        if not (path / MANIFEST).is_file():
+        try:
+            return DistillationRun.load(path, self.collection.pids)
+        except IntegrityError:  # not there yet, or damaged
             run = teach(
                 self.collection, self.tier.train, rewrites, self.encoder,
                 self.tier.teacher_depth, max_length=length,
@@ -178,6 +180,8 @@ class Laboratory:
         settings = self.settings(name)
         found = find(self.tier.name, name, settings)
         if found is not None:
+            if publish:  # it may have been found in the cache
+                write_record(found, publish)
             return found
         system = self.tier.system(name)
         seeds = self.tier.seeds if system["run"] == "student" else ("-",)

@@ -106,8 +106,11 @@ def published_records(tier: str) -> dict[str, Record]:
 
 
 def read_record(path: Path) -> Record:
-    """Read one record; IntegrityError where the file is not one or its settings were edited."""
+    """Read one record; IntegrityError where the file is not one or was edited."""
     content = read_json(path)
+    checksum = content.pop("checksum", None) if isinstance(content, dict) else None
+    if checksum is not None and checksum != settings_hash(content):
+        raise IntegrityError(f"{path}: it was edited after it was written. Measure again.")
     try:
         record = Record(**content)
     except TypeError as error:
@@ -124,9 +127,10 @@ def write_record(record: Record, publish: bool) -> Path:
         if publish
         else _cached(record.tier, record.system, record.settings_hash)
     )
+    content = json.loads(json.dumps(asdict(record)))
     lines = [
         f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False, allow_nan=False)}"
-        for key, value in asdict(record).items()
+        for key, value in {**content, "checksum": settings_hash(content)}.items()
     ]
     with atomic_path(path) as part:
         part.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")

@@ -54,7 +54,7 @@ def test_vectors_are_those_of_the_formula(encoder):
 def test_order_does_not_depend_on_the_batch_size(encoder, batch_size):
     expected = sparse.vstack([encoder.encode([text]) for text in TEXTS])
     found = encoder.encode(TEXTS, batch_size=batch_size)
-    np.testing.assert_allclose(found.toarray(), expected.toarray(), atol=1e-6)
+    np.testing.assert_allclose(found.toarray(), expected.toarray(), atol=1e-5)
 
 
 def test_vectors_of_a_batch_carry_a_graph_and_those_of_encode_do_not(encoder):
@@ -75,7 +75,7 @@ def test_the_model_is_as_before_after_encoding(encoder):
     assert not encoder.model.training
     ids, mask = encoder.pad([[2, 5, 3]])
     logits = encoder.model(input_ids=ids, attention_mask=mask).logits
-    assert logits.shape == (1, 3, encoder.vocabulary_size), "the decoder was left switched off"
+    assert logits.shape[-1] == encoder.vocabulary_size, "the decoder was left switched off"
 
 
 def test_the_decoder_comes_back_after_an_error(encoder):
@@ -138,10 +138,20 @@ def test_one_string_is_refused(encoder):
         encoder.encode("the violin")
 
 
-def test_padding_fills_up_to_the_longest(encoder):
-    ids, mask = encoder.pad([[2, 9, 3], [2, 3], []])
-    assert ids.tolist() == [[2, 9, 3], [2, 3, 0], [0, 0, 0]]
-    assert mask.tolist() == [[1, 1, 1], [1, 1, 0], [0, 0, 0]]
+@pytest.mark.parametrize(("longest", "padded"), [(1, 8), (3, 8), (8, 8), (9, 16), (253, 256)])
+def test_padding_fills_up_to_steps_of_eight(encoder, longest, padded):
+    rows = [[2, *[9] * (longest - 1)], [2], []]
+    ids, mask = encoder.pad(rows)
+    assert ids.shape == mask.shape == (3, padded)
+    for row, own_ids, own_mask in zip(rows, ids.tolist(), mask.tolist(), strict=True):
+        assert own_ids == row + [encoder.tokenizer.pad_token_id] * (padded - len(row))
+        assert own_mask == [1] * len(row) + [0] * (padded - len(row))
+
+
+def test_padding_does_not_exceed_what_the_model_reads(encoder):
+    encoder.model.config.max_position_embeddings = 12
+    assert encoder.pad([[2, 3]])[0].shape == (1, 8)
+    assert encoder.pad([[2] * 10])[0].shape == (1, 12)
 
 
 # Saved and loaded
