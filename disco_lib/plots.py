@@ -167,7 +167,8 @@ def scatter(
     _some(series)
     with _figure(1, 1, height=3.6) as (figure, (axis,)):
         for number, (label, (x, y)) in enumerate(series.items()):
-            axis.scatter(x, y, label=label, s=12, alpha=0.6, linewidths=0, **_dot(number))
+            few = {"s": 70, "alpha": 0.9} if len(x) < 10 else {"s": 12, "alpha": 0.6}
+            axis.scatter(x, y, label=label, linewidths=0, **few, **_dot(number))
         if line is not None:
             axis.axline((0, 0), slope=line[0], color="black", linewidth=1, label=line[1])
         for text, place in (names or {}).items():

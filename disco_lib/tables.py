@@ -10,9 +10,10 @@ import pandas as pd
 
 from disco_lib.claims import Verdict
 from disco_lib.errors import DiscoError
-from disco_lib.papers import Claim, load_paper
+from disco_lib.papers import Claim, Paper, load_paper
 from disco_lib.plots import Point
 from disco_lib.records import Record
+from disco_lib.tiers import load_tier
 
 HEADLINE = ("MRR@10", "R@10", "R@100", "nDCG@3")
 #: Keeps an interval in one piece where a narrow column breaks its lines.
@@ -67,6 +68,56 @@ def results(records: Sequence[Record], metrics: Sequence[str] = HEADLINE, digits
             value = record.cost(cost)
             row[name] = "" if value != value else f"{value:.1f}"
         rows.append(row)
+    return Table.of(rows)
+
+
+def tier_results(stored: Mapping[str, Mapping[str, Record]]) -> Table:
+    """Records of several tiers {tier: {system: record}}, each in the order of its tier's file.
+
+    "kept" is MRR@10 with the conversation's own earlier answers left in the ranking.
+    """
+    rows = []
+    for tier, found in stored.items():
+        for name in (name for name in load_tier(tier).systems if name in found):
+            record = found[name]
+            row: dict[str, Any] = {"tier": tier, "system": record.label}
+            row |= {"turns": len(record.turn_ids), "seeds": len(record.seeds)}
+            row |= {m: f"{record.mean(m):.3f}" for m in ("MRR@10", "R@10", "R@100")}
+            row["kept"] = f"{record.unremoved_mean('MRR@10'):.3f}"
+            terms = record.cost("active_terms")
+            row["terms"] = "" if terms != terms else f"{terms:.0f}"
+            rows.append(row)
+    return Table.of(rows)
+
+
+def published_rows(paper: Paper, tables: Sequence[str], dataset: str) -> Table:
+    """The rows of published tables that have values for a data set; a blank was not published."""
+    rows = []
+    for number in tables:
+        for row in paper.tables[number]["rows"]:
+            values = row["values"].get(dataset, {})
+            if any(value is not None for value in values.values()):
+                shown = {m: "" if x is None else f"{x:.3f}" for m, x in values.items()}
+                rows.append({"table": number, "method": row["method"], **shown})
+    return Table.of(rows)
+
+
+def verdicts_by_tier(verdicts: Sequence[Verdict]) -> Table:
+    """One row a comparison of every claim that was run, with the tier and the claim's verdict."""
+    rows = []
+    for verdict in verdicts:
+        for finding in verdict.findings:
+            item, (low, high) = finding.comparison, finding.interval
+            rows.append(
+                {
+                    "comparison": f"{item.a} {SIGNS[item.direction]} {item.b}",
+                    "in": item.metric,
+                    "tier": verdict.tier,
+                    "difference": f"{finding.effect:+.3f} [{low:+.3f},{GLUE}{high:+.3f}]",
+                    "holds": "yes" if finding.holds else "no",
+                    "claim": verdict.verdict,
+                }
+            )
     return Table.of(rows)
 
 

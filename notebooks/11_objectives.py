@@ -82,7 +82,7 @@ Words("\n\n".join(claim_words(claim).text for claim in claims))
 from disco_lib.experiments import Laboratory
 
 lab = Laboratory()
-print("tier:", lab.tier.name, "·", lab.tier.what)
+print(lab.tier.name, "·", lab.tier.what)
 
 # %% [markdown]
 # Take one training turn with the passages that a student sees for it in one
@@ -94,7 +94,8 @@ import numpy as np
 settings = lab.student_settings("student-kl")
 teacher = lab.teacher(lab.tier.system("student-kl")["teachers"])
 place = {pid: i for i, pid in enumerate(teacher.pids)}
-turn = next(t for t in lab.turns(lab.tier.train) if t.turn_id in teacher.turn_ids)
+known = set(teacher.turn_ids)
+turn = next(t for t in lab.turns(lab.tier.train) if t.turn_id in known)
 row = teacher.turn_ids.index(turn.turn_id)
 sample = settings.sampler.sample(
     *teacher.ranking(row),
@@ -117,27 +118,29 @@ from disco_lib.losses import info_nce, kl_divergence, margin_mse
 from disco_lib.losses import representation_mse
 from disco_lib.tables import Table
 
-documents = lab.documents[sample.documents]
+documents = lab.documents[sample.documents].toarray()
+passages = torch.tensor(documents)
 vector = torch.tensor(teacher.queries[row].toarray())
-scores = torch.tensor(documents.toarray()) @ vector.T
-unused = np.setdiff1d(np.arange(documents.shape[1]), documents.indices)
+scores = vector @ passages.T
+unused = np.flatnonzero(documents.sum(axis=0) == 0)
 other = vector.clone()
 other[0, unused[:100]] += 1.0
 students = {
-    "the teacher itself": (vector, scores.T),
-    "other terms": (other, (torch.tensor(documents.toarray()) @ other.T).T),
-    "scores shifted by 5": (None, scores.T + 5),
-    "scores stretched by half": (None, scores.T * 1.5),
+    "the teacher itself": (vector, scores),
+    "other terms": (other, other @ passages.T),
+    "scores shifted by 5": (None, scores + 5),
+    "scores stretched by half": (None, scores * 1.5),
 }
 rows = []
 for name, (query, given) in students.items():
-    copied = "" if query is None else f"{representation_mse(query, vector):.2f}"
+    copy = vector if query is None else query
+    distance = representation_mse(copy, vector)
     rows.append(
         {
             "student": name,
-            "representation MSE": copied,
-            "margin MSE": f"{margin_mse(given, scores.T):.3f}",
-            "KLD": f"{abs(kl_divergence(given, scores.T)):.3f}",
+            "vector": "" if query is None else f"{distance:.2f}",
+            "margin": f"{margin_mse(given, scores):.3f}",
+            "KLD": f"{abs(kl_divergence(given, scores)):.3f}",
             "InfoNCE": f"{info_nce(given):.3f}",
         }
     )
@@ -151,7 +154,7 @@ Table.of(rows)
 # as many unknowns as words.
 
 # %%
-rank = np.linalg.matrix_rank(documents.toarray())
+rank = np.linalg.matrix_rank(documents)
 print(f"{rank} equations for {documents.shape[1]} unknowns")
 print(f"{len(unused)} terms stand in no passage of the sample")
 
@@ -169,16 +172,17 @@ print(f"{len(unused)} terms stand in no passage of the sample")
 
 # %%
 names = list(lab.tier.systems)
-for name in names:
-    objective = lab.tier.system(name).get("objective", "")
-    print(f"{lab.tier.system(name)['label']:45}{objective or ''}")
+students = [n for n in names if lab.tier.system(n)["run"] == "student"]
+for name in students:
+    print(name)
+    print("   ", dict(lab.student_settings(name).objective))
 
 # %%
 from disco_lib.tables import points, results
 
 records = {name: lab.measure(name) for name in names}
-turns = len(records["student-kl"].turn_ids)
-print(f"{turns} turns, seeds {', '.join(records['student-kl'].seeds)}")
+pupil = records["student-kl"]
+print(len(pupil.turn_ids), "turns, seeds", ", ".join(pupil.seeds))
 results(list(records.values()))
 
 # %% mystnb={"figure": {"caption": "How high the first relevant passage stands with each objective, mean over seeds, and the systems without training. Compare the four students with each other first, then with the rewrite that taught them.", "name": "objectives-mrr"}, "image": {"alt": "Horizontal bars of MRR at 10 with 95 % intervals for every system of the tier, students last."}}
@@ -194,12 +198,13 @@ plots.interval_bars(
 # active. Sparser is cheaper; {doc}`02_splade_and_flops` says by how much.
 
 # %% mystnb={"figure": {"caption": "Effectiveness against the cost of a query. Up and to the left is better.", "name": "objectives-cost"}, "image": {"alt": "One dot a system: FLOPS on the horizontal axis, MRR at 10 on the vertical axis."}}
-costed = [r for r in records.values() if r.cost("flops") == r.cost("flops")]
+places = {
+    r.label: (r.cost("flops"), r.mean("MRR@10"))
+    for r in records.values()
+    if not np.isnan(r.cost("flops"))
+}
 plots.scatter(
-    {
-        r.label: (np.array([r.cost("flops")]), np.array([r.mean("MRR@10")]))
-        for r in costed
-    },
+    {label: (np.array([x]), np.array([y])) for label, (x, y) in places.items()},
     xlabel="FLOPS (expected multiply-adds a query and passage)",
     ylabel="MRR@10",
 )
@@ -234,26 +239,13 @@ from disco_lib.tiers import load_tier
 
 stored = {tier: published_records(tier) for tier in tiers_measured()}
 for tier, found in stored.items():
-    print(f"{tier}: {load_tier(tier).what}; {len(found)} systems measured")
+    print(f"{tier}, {len(found)} systems measured:")
+    print("   ", load_tier(tier).what)
 
 # %%
-rows = [
-    {
-        "tier": tier,
-        "system": record.label,
-        "turns": len(record.turn_ids),
-        "seeds": len(record.seeds),
-        "MRR@10": f"{record.mean('MRR@10'):.3f}",
-        "R@10": f"{record.mean('R@10'):.3f}",
-        "R@100": f"{record.mean('R@100'):.3f}",
-        "nDCG@3": f"{record.mean('nDCG@3'):.3f}",
-        "MRR@10, kept": f"{record.unremoved_mean('MRR@10'):.3f}",
-        "active terms": f"{record.cost('active_terms'):.0f}".replace("nan", ""),
-    }
-    for tier, found in stored.items()
-    for record in (found[name] for name in load_tier(tier).systems if name in found)
-]
-Table.of(rows)
+from disco_lib.tables import tier_results
+
+tier_results(stored)
 
 # %% [markdown]
 # The qrecc tier searches a collection of answers, among them those that the
@@ -272,15 +264,9 @@ Table.of(rows)
 # %%
 from disco_lib.papers import load_paper
 
-paper = load_paper("disco")
-rows = [
-    {"table": number, "method": row["method"], "input": row["rewrite"]}
-    | {m: "" if x is None else f"{x:.3f}" for m, x in row["values"]["QReCC"].items()}
-    for number in ("2", "4")
-    for row in paper.tables[number]["rows"]
-    if "QReCC" in row["values"]
-]
-Table.of(rows)
+from disco_lib.tables import published_rows
+
+published_rows(load_paper("disco"), ("2", "4"), "QReCC")
 
 # %% [markdown]
 # ## The verdicts
@@ -293,33 +279,15 @@ from disco_lib.claims import judge
 from disco_lib.tables import verdict_words
 
 verdicts = [judge(claim, lab.tier.name, lab.find_or_measure) for claim in claims]
-Words(
-    "\n\n".join(
-        f"*{v.claim.statement}* {verdict_words(v).text}" for v in verdicts
-    )
-)
+Words("\n\n".join(f"*{v.claim.statement}* {verdict_words(v).text}" for v in verdicts))
 
 # %% [markdown]
 # And every tier with stored records:
 
 # %%
-rows = []
-for tier in stored:
-    for claim in claims:
-        verdict = judge(claim, tier)
-        for finding in verdict.findings:
-            item, (low, high) = finding.comparison, finding.interval
-            rows.append(
-                {
-                    "tier": tier,
-                    "claim": claim.id,
-                    "compared": f"{item.metric}: {item.a}, {item.b}",
-                    "effect": f"{finding.effect:+.3f} [{low:+.3f}, {high:+.3f}]",
-                    "holds": "yes" if finding.holds else "no",
-                    "verdict": verdict.verdict,
-                }
-            )
-Table.of(rows)
+from disco_lib.tables import verdicts_by_tier
+
+verdicts_by_tier([judge(c, tier) for c in claims for tier in stored])
 
 # %% [markdown]
 # ```{admonition} On an A100
@@ -351,9 +319,10 @@ Table.of(rows)
 # %% tags=["hide-cell"]
 # Answer: the flatter, the more the lower ranks count.
 for temperature in (0.5, 1.0, 2.0):
-    share = torch.softmax(scores.T / temperature, dim=-1)
+    share = torch.softmax(scores / temperature, dim=-1)
     entropy = -(share * share.clamp_min(1e-12).log()).sum()
-    print(f"T = {temperature}: {entropy:.2f} of {np.log(share.shape[1]):.2f} nats")
+    most = np.log(share.shape[1])
+    print(f"T = {temperature}: {entropy:.2f} of {most:.2f} nats")
 
 # %% [markdown]
 # **3. Is the shift harmless in use?** KLD forgives a constant added to all

@@ -15,9 +15,12 @@ from disco_lib.tables import (
     find_claim,
     p_value,
     points,
+    published_rows,
     results,
+    tier_results,
     verdict_table,
     verdict_words,
+    verdicts_by_tier,
 )
 
 
@@ -107,3 +110,35 @@ def test_p_values_are_rounded_but_never_to_nothing():
 
 def test_words_are_markdown_on_a_page_and_text_elsewhere():
     assert Words("*a*")._repr_markdown_() == repr(Words("*a*")) == "*a*"
+
+
+def test_tiers_stand_one_below_the_other_with_what_removal_changes():
+    both = {name: [0.5, 1.0] for name in ("MRR@10", "R@10", "R@100")}
+    stored = dataclasses.replace(
+        record("student-kl", {"1": [1.0, 0.5]}, cost=30.0),
+        values={"1": both},
+        unremoved={"1": {"MRR@10": 0.25}},
+    )
+    rows = tier_results({"mini": {"student-kl": stored}, "qrecc": {}}).frame
+    assert rows.to_dict("records") == [
+        {
+            "tier": "mini", "system": "The student-kl", "turns": 2, "seeds": 1, "MRR@10": "0.750",
+            "R@10": "0.750", "R@100": "0.750", "kept": "0.250", "terms": "30",
+        }
+    ]  # fmt: skip
+
+
+def test_published_rows_leave_out_methods_without_a_value():
+    rows = published_rows(load_paper("disco"), ("2", "4"), "QReCC").frame
+    teacher = rows[(rows["table"] == "2") & rows["method"].str.contains("HumanQR")]
+    assert teacher["R@100"].tolist() == ["0.912"]
+    everywhere = published_rows(load_paper("disco"), ("2",), "TopiOCQA").frame
+    assert not everywhere["method"].str.contains("HumanQR").any()
+
+
+def test_verdicts_by_tier_have_a_row_a_comparison():
+    found = {"high": HIGH, "low": LOW}
+    rows = verdicts_by_tier([judge(CLAIM, tier, found.get) for tier in ("mini", "qrecc")]).frame
+    assert rows["tier"].tolist() == ["mini", "qrecc"]
+    assert set(rows["comparison"]) == {"high > low"}
+    assert rows["difference"][0].startswith("+0.7")
