@@ -166,7 +166,9 @@ from disco_lib.bm25 import bm25_terms
 
 rewrite = looks[1]
 marked = {seen.label: rewrite.terms for seen in looks}
-marked[looks[3].label] = bm25_terms(lab.collection.passage_texts(), rewrite.reads)
+marked[looks[3].label] = bm25_terms(
+    lab.collection.passage_texts(), rewrite.reads
+)
 print(rewrite.reads)
 
 # %% mystnb={"figure": {"caption": "The twelve heaviest terms of each system for the same turn; ## marks a piece that continues a word. Blue terms are those that the careful rewrite activates too. The utterance alone lacks the words that matter; the untrained encoder and BM25 look for all that was said before. The student may use other words than the rewrite, as long as they find what the rewrite finds.", "name": "start-terms"}, "image": {"alt": "Five panels of horizontal bars, one panel a system, each with the twelve terms of largest weight. Terms that the rewrite shares are blue, the others grey."}}
@@ -389,7 +391,8 @@ test = compare(learned, lexical)
 print(f"BM25 on the rewrite    MRR@10 {lexical.mean():.3f}")
 print(f"SPLADE on the rewrite  MRR@10 {learned.mean():.3f}")
 print(
-    f"difference {test.difference:+.3f} [{test.low:+.3f}, {test.high:+.3f}], p {p_value(test.p_t)}"
+    f"difference {test.difference:+.3f} "
+    f"[{test.low:+.3f}, {test.high:+.3f}], p {p_value(test.p_t)}"
 )
 
 # %% [markdown]

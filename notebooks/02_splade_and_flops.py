@@ -124,7 +124,10 @@ from disco_lib.closeup import weighted_terms
 
 tokenizer = encoder.tokenizer
 encoded = encoder.encode(given, length)
-terms = {name: weighted_terms(encoded[i], tokenizer) for i, name in enumerate(texts)}
+terms = {
+    name: weighted_terms(encoded[i], tokenizer)
+    for i, name in enumerate(texts)
+}
 own = {name: tokenizer.tokenize(texts[name]) for name in texts}
 legend = ("word piece of the text", "added by the model")
 plots.term_bars(terms, own, legend, k=14)
@@ -139,7 +142,6 @@ plots.term_bars(terms, own, legend, k=14)
 # best position without keeping anything, and then computes again only the
 # logits of the entries that are active. An entry that is not active has
 # value 0 and gradient 0 in both heads.
-
 
 # %%
 def value_and_gradients(head):
@@ -175,7 +177,10 @@ from disco_lib.memory import kept_for_backward
 from disco_lib.tables import Table
 
 limits = lab.base_settings.limits
-batch = [context_ids(turn, "conversation", tokenizer, limits) for turn in turns[:8]]
+batch = [
+    context_ids(turn, "conversation", tokenizer, limits)
+    for turn in turns[:8]
+]
 ids, mask = encoder.pad(batch)
 B, L, V = *mask.shape, encoder.vocabulary_size
 active = int((encoder(ids, mask) > 0).sum())
@@ -214,7 +219,10 @@ INPUTS = {
 }
 queries = {}
 for name, given in INPUTS.items():
-    batch = [context_ids(turn, given, tokenizer, limits) for turn in turns]
+    batch = [
+        context_ids(turn, given, tokenizer, limits)
+        for turn in turns
+    ]
     queries[name] = encoder.encode(batch, limits.total)
 print(f"{len(turns)} turns, {len(lab.index):,} passages")
 
@@ -316,7 +324,9 @@ plots.lines(
     {
         name: [
             plots.Point(mean, low, high, x=depth)
-            for depth, mean, low, high in intervals_by(active_terms(vectors), depths)
+            for depth, mean, low, high in intervals_by(
+                active_terms(vectors), depths
+            )
         ]
         for name, vectors in queries.items()
     },
@@ -341,7 +351,8 @@ for name, vectors in queries.items():
             "input": name,
             "earlier turns": f"{early.mean():.1f}",
             "later turns": f"{late.mean():.1f}",
-            "difference": f"{test.difference:+.1f} [{test.low:+.1f}, {test.high:+.1f}]",
+            "difference": f"{test.difference:+.1f} "
+            f"[{test.low:+.1f}, {test.high:+.1f}]",
             "p": p_value(test.p_t),
         }
     )
@@ -504,7 +515,10 @@ train = [
     for turn in lab.collection.iter_turns(lab.tier.train)
     if turn.history and turn.rewrites.get(name)
 ]
-batch = [context_ids(turn, rewrite, tokenizer, limits) for turn in train[:500]]
+batch = [
+    context_ids(turn, rewrite, tokenizer, limits)
+    for turn in train[:500]
+]
 asked = {
     "rewrites, test": queries["careful rewrite"],
     "rewrites, train": encoder.encode(batch, limits.total),

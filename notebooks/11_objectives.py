@@ -204,7 +204,10 @@ places = {
     if not np.isnan(r.cost("flops"))
 }
 plots.scatter(
-    {label: (np.array([x]), np.array([y])) for label, (x, y) in places.items()},
+    {
+        label: (np.array([x]), np.array([y]))
+        for label, (x, y) in places.items()
+    },
     xlabel="FLOPS (expected multiply-adds a query and passage)",
     ylabel="MRR@10",
 )
@@ -278,8 +281,15 @@ published_rows(load_paper("disco"), ("2", "4"), "QReCC")
 from disco_lib.claims import judge
 from disco_lib.tables import verdict_words
 
-verdicts = [judge(claim, lab.tier.name, lab.find_or_measure) for claim in claims]
-Words("\n\n".join(f"*{v.claim.statement}* {verdict_words(v).text}" for v in verdicts))
+verdicts = [
+    judge(claim, lab.tier.name, lab.find_or_measure) for claim in claims
+]
+Words(
+    "\n\n".join(
+        f"*{v.claim.statement}* {verdict_words(v).text}"
+        for v in verdicts
+    )
+)
 
 # %% [markdown]
 # And every tier with stored records:

@@ -106,10 +106,15 @@ def test_a_students_record_has_every_seed(laboratory, runs):
 
 
 def test_bm25_reads_the_whole_conversation(laboratory):
+    turns, run, queries = laboratory._run("bm25", "-")
+    results = run.to_dict()
+    assert queries is None and len(turns) == 10
+    for turn in turns:
+        # The topic is named in the history alone, where an answer stands word for word.
+        assert turn.conv_id not in turn.utterance
+        assert next(iter(results[turn.turn_id])).split("-")[0] == turn.conv_id
     record = laboratory.measure("bm25")
-    # The topic's name is in the history, and the aspect's words in the utterance.
-    assert record.mean("R@10") == 1.0 and record.mean("MRR") > 0.3
-    assert np.isnan(record.cost("flops"))
+    assert record.mean("MRR") > 0 and np.isnan(record.cost("flops"))
 
 
 def test_only_turns_with_the_input_count(laboratory):
@@ -301,12 +306,13 @@ def test_teachers_are_taught_once_and_again_when_damaged(laboratory, tier, monke
 
     monkeypatch.setattr(experiments, "teach", noting)
     first = laboratory.teacher(["gold"])
+    scores = np.array(first.scores)
     again = Laboratory(tier, progress=False).teacher(["gold"])
-    np.testing.assert_array_equal(again.scores, first.scores)
+    np.testing.assert_array_equal(again.scores, scores)
     assert taught == [["gold"]]
     mean = laboratory.teacher(["gold", "long"])
     assert mean.settings["rewrites"] == ["gold", "long"] and len(taught) == 2
     for path in (cache_root() / "teachers").rglob("scores.npy"):
         path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
-    np.testing.assert_array_equal(laboratory.teacher(["gold"]).scores, first.scores)
+    np.testing.assert_array_equal(laboratory.teacher(["gold"]).scores, scores)
     assert len(taught) == 3

@@ -64,7 +64,8 @@ def forks(environment, tmp_path):
         server.stdin.write(json.dumps(order) + "\n")
         server.stdin.flush()
         pid = int(server.stdout.readline())
-        return pid, lambda: int(server.stdout.readline())
+        running = Path(f"/proc/{pid}").exists  # until the server has waited for it
+        return pid, running, lambda: int(server.stdout.readline())
 
     yield start
     server.kill()
@@ -81,21 +82,21 @@ def command(environment, tmp_path):
                 [sys.executable, "-m", "disco_lib.cli", *map(str, arguments)],
                 stdout=log, stderr=log, env=environment, cwd=tmp_path,
             )  # fmt: skip
-        return process.pid, process.wait
+        return process.pid, lambda: process.poll() is None, process.wait
 
     return start
 
 
 def finish(start, arguments, log):
-    _, wait = start(arguments)
+    _, _, wait = start(arguments)
     assert wait() == 0, log.read_text()
 
 
 def kill(start, arguments, reached, delay):
     """Start, wait until `reached()` is true and `delay` seconds more, kill; the exit status."""
-    pid, wait = start(arguments)
+    pid, running, wait = start(arguments)
     deadline = time.monotonic() + 600
-    while not reached() and time.monotonic() < deadline and Path(f"/proc/{pid}/stat").exists():
+    while running() and not reached() and time.monotonic() < deadline:
         time.sleep(POLL)
     time.sleep(delay)
     with contextlib.suppress(ProcessLookupError):
@@ -143,10 +144,12 @@ def test_encoding_killed_five_times_gives_the_same_bytes(
         status = kill(
             start, arguments, lambda n=target: len(shard_files()) >= n, rng.uniform(0, 0.01)
         )
-        if status == -signal.SIGKILL and not (folder / "vectors").exists():
-            hits += 1
-            with pytest.raises(IntegrityError):
-                load_vectors(folder / "vectors")
+        if status == 0 or (folder / "vectors").exists():
+            break  # on a busy machine it may end before the kill arrives
+        assert status == -signal.SIGKILL, log.read_text()
+        hits += 1
+        with pytest.raises(IntegrityError):
+            load_vectors(folder / "vectors")
         for shard in shard_files():
             open_sealed(shard, "")
         # What was encoded before the last kill was not encoded again.
@@ -199,8 +202,10 @@ def test_distillation_killed_five_times_gives_the_same_weights(
     for turn, reached in enumerate(moments):
         seen.clear()
         status = kill(command if turn == 0 else forks, arguments, reached, rng.uniform(0, 0.05))
-        if status == -signal.SIGKILL and not (folder / "student").exists():
-            hits += 1
+        if status == 0 or (folder / "student").exists():
+            break
+        assert status == -signal.SIGKILL, log.read_text()
+        hits += 1
         # It went on from the last checkpoint: none of an earlier step was written again.
         checkpoint()
         assert min(seen) >= last

@@ -51,9 +51,7 @@ def assert_same(inputs):
     st.integers(0, 10_000), st.sampled_from([-6.0, -2.0, 0.0, 3.0]), st.booleans(),
 )  # fmt: skip
 @example(1, 1, 1, 1, 0, -6.0, True)
-def test_value_and_gradient_are_the_naive_ones(
-    batch, length, width, vocabulary, seed, shift, bias
-):
+def test_value_and_gradient_are_the_naive_ones(batch, length, width, vocabulary, seed, shift, bias):
     assert_same(problem(batch, length, width, vocabulary, seed, shift, bias))
 
 
