@@ -1,6 +1,7 @@
 """Fixtures that every test may use: a cache of its own, a tiny encoder, a tiny collection."""
 
 import copy
+import gc
 import json
 
 import pytest
@@ -36,6 +37,14 @@ def vocabulary() -> dict[str, int]:
 def own_cache(tmp_path, monkeypatch):
     """Give each test an empty cache; nobody's real cache is read or written."""
     monkeypatch.setenv("DISCO_CACHE", str(tmp_path / "disco-cache"))
+
+
+@pytest.fixture
+def short_collections():
+    """Spare a training's closing garbage collection all that was there before the test."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

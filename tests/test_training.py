@@ -22,6 +22,8 @@ from disco_lib.training import (
     read_log,
 )
 
+pytestmark = pytest.mark.usefixtures("short_collections")
+
 LENGTH = 48
 SETTINGS = DistilSettings(
     objective={"kl_divergence": 1.0, "info_nce": {"weight": 0.1, "negatives": "batch"}, "l1": 0.01},
@@ -56,6 +58,15 @@ def train(collection, encoder, teacher, tmp_path):
         return distil(start, collection, settings=wanted, out=tmp_path / name, **options)
 
     return run
+
+
+@pytest.fixture
+def whole(train, tmp_path, _once={}):  # noqa: B006 - one training serves all tests
+    """Return the bytes of the student that an undisturbed training writes."""
+    if not _once:
+        train("whole")
+        _once.update(contents(tmp_path / "whole"))
+    return _once
 
 
 def same_weights(first, second):
@@ -217,9 +228,8 @@ def test_dropout_0_switches_all_dropout_off(train, encoder, monkeypatch):
 
 @pytest.mark.parametrize("step", [1, 4, 6, 11])
 def test_an_interrupted_training_goes_on_and_ends_with_the_same_bytes(
-    train, tmp_path, monkeypatch, step
+    train, tmp_path, monkeypatch, whole, step
 ):
-    train("whole")
     with monkeypatch.context() as patch:
         stop_at(patch, step)
         with pytest.raises(KeyboardInterrupt):
@@ -232,18 +242,17 @@ def test_an_interrupted_training_goes_on_and_ends_with_the_same_bytes(
         train()
     first = int(done[0].split("-")[1]) if done else 0
     assert len(calls) == 12 - first, "the finished steps were made again"
-    assert contents(tmp_path / "student") == contents(tmp_path / "whole")
+    assert contents(tmp_path / "student") == whole
 
 
-def test_two_interruptions_are_no_different(train, tmp_path, monkeypatch):
-    train("whole")
+def test_two_interruptions_are_no_different(train, tmp_path, monkeypatch, whole):
     for step in (5, 4):
         with monkeypatch.context() as patch:
             stop_at(patch, step)
             with pytest.raises(KeyboardInterrupt):
                 train()
     train()
-    assert contents(tmp_path / "student") == contents(tmp_path / "whole")
+    assert contents(tmp_path / "student") == whole
 
 
 def interrupt(train, monkeypatch, step):
@@ -253,9 +262,8 @@ def interrupt(train, monkeypatch, step):
             train()
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.pt", "trainer_state.json", None])
-def test_a_damaged_checkpoint_is_skipped(train, tmp_path, monkeypatch, name):
-    train("whole")
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.pt", None])
+def test_a_damaged_checkpoint_is_skipped(train, tmp_path, monkeypatch, whole, name):
     interrupt(train, monkeypatch, 10)
     (checkpoint,) = tmp_path.glob(".student.*.work/checkpoint-*")
     assert int(checkpoint.name.split("-")[1]) >= 6
@@ -269,13 +277,12 @@ def test_a_damaged_checkpoint_is_skipped(train, tmp_path, monkeypatch, name):
         calls = stop_at(patch, 100)
         train()
     assert len(calls) == 12
-    assert contents(tmp_path / "student") == contents(tmp_path / "whole")
+    assert contents(tmp_path / "student") == whole
 
 
 def test_an_interruption_while_a_checkpoint_is_written_leaves_the_one_before(
-    train, tmp_path, monkeypatch
+    train, tmp_path, monkeypatch, whole
 ):
-    train("whole")
     seal = storage.seal_folder
 
     def failing(folder, **extra):
@@ -289,7 +296,7 @@ def test_an_interruption_while_a_checkpoint_is_written_leaves_the_one_before(
             train()
     assert checkpoints(tmp_path) == ["checkpoint-3"]
     train()
-    assert contents(tmp_path / "student") == contents(tmp_path / "whole")
+    assert contents(tmp_path / "student") == whole
 
 
 def test_a_checkpoint_of_other_settings_is_not_used(train, tmp_path, monkeypatch):
