@@ -36,6 +36,7 @@ SETTINGS = DistilSettings(
     document_length=LENGTH,
     seed=5,
 )
+UNDISTURBED: dict[str, bytes] = {}
 
 
 def settings(**changes):
@@ -61,12 +62,12 @@ def train(collection, encoder, teacher, tmp_path):
 
 
 @pytest.fixture
-def whole(train, tmp_path, _once={}):  # noqa: B006 - one training serves all tests
-    """Return the bytes of the student that an undisturbed training writes."""
-    if not _once:
+def whole(train, tmp_path):
+    """Return the bytes of the student that an undisturbed training writes; trained once."""
+    if not UNDISTURBED:
         train("whole")
-        _once.update(contents(tmp_path / "whole"))
-    return _once
+        UNDISTURBED.update(contents(tmp_path / "whole"))
+    return UNDISTURBED
 
 
 def same_weights(first, second):
