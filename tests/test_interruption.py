@@ -201,6 +201,8 @@ def test_distillation_killed_five_times_gives_the_same_weights(
     moments = [lambda n=n: checkpoint() >= n for n in targets] + [writing_the_student]
     for turn, reached in enumerate(moments):
         seen.clear()
+        # A kill between a checkpoint's renaming and the removal of the one before leaves both.
+        before = set(numbers(folder, ".student.*.work/checkpoint-*"))
         status = kill(command if turn == 0 else forks, arguments, reached, rng.uniform(0, 0.05))
         if status == 0 or (folder / "student").exists():
             break
@@ -208,7 +210,7 @@ def test_distillation_killed_five_times_gives_the_same_weights(
         hits += 1
         # It went on from the last checkpoint: none of an earlier step was written again.
         checkpoint()
-        assert min(seen) >= last
+        assert min(set(seen) - before, default=last) >= last
         last = max(numbers(folder, ".student.*.work/checkpoint-*"))
         open_sealed(next(folder.glob(f".student.*.work/checkpoint-{last}")), "")
     assert hits >= 3, f"only {hits} of {KILLS} kills came before the end"
