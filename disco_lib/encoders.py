@@ -174,6 +174,11 @@ class SpladeEncoder(nn.Module):
 
         os.makedirs(path, exist_ok=True)
         self.model.save_pretrained(path)
+        # A tokenizer remembers how it last cut and padded; what is saved must not depend on it.
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        if backend is not None:
+            backend.no_truncation()
+            backend.no_padding()
         self.tokenizer.save_pretrained(path)
         body = Transformer(str(path), transformer_task="fill-mask")
         layout = SparseEncoder(modules=[body, SpladePooling("max")], device="cpu")
