@@ -164,6 +164,17 @@ def test_a_saved_encoder_loads_equal(encoder, encoder_folder):
     assert not again.model.training
 
 
+def test_what_was_encoded_before_leaves_no_trace_in_what_is_saved(
+    encoder, encoder_folder, tmp_path
+):
+    encoder.encode(TEXTS, max_length=8)
+    encoder.save_pretrained(tmp_path / "again")
+    for path in encoder_folder.rglob("*"):
+        if path.is_file():
+            again = tmp_path / "again" / path.relative_to(encoder_folder)
+            assert again.read_bytes() == path.read_bytes(), path.name
+
+
 def test_a_saved_encoder_is_safetensors_alone(encoder_folder):
     kinds = {path.suffix for path in encoder_folder.rglob("*") if path.is_file()}
     assert ".safetensors" in kinds
