@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help venv book chapters html pairs test lint measure clean
+.PHONY: help venv book chapters html pairs test torture lint measure clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ lint: venv ## ruff
 test: lint html ## ruff, the tests, the rendered book, and every chapter executed again
 	$(BIN)/python -m pytest tests
 	$(BIN)/python -m pytest --nbval-lax --nbval-cell-timeout=600 notebooks
+
+torture: venv ## kill, damage, mix up and fuzz everything at full size (hours; a sample is in make test)
+	$(BIN)/python -m pytest tests/torture --torture
 
 measure: venv ## run the experiments of a tier: make measure TIER=qrecc
 	$(BIN)/disco measure --tier $(TIER)

@@ -11,9 +11,43 @@ import numpy as np
 import Stemmer
 from ranx import Run
 
-from disco_lib.runs import run_from_arrays
+from disco_lib.errors import DiscoError
+from disco_lib.runs import run_from_arrays, run_from_dict
 
 K1, B = 0.9, 0.4
+
+
+class Bm25Index:
+    """Passages indexed for BM25 with English stemming and stop words; searched many times."""
+
+    def __init__(
+        self, passages: Sequence[str], pids: Sequence[str], k1: float = K1, b: float = B
+    ) -> None:
+        if len(passages) != len(pids):
+            raise DiscoError(f"{len(passages)} passages, but {len(pids)} ids. Give each its id.")
+        self.pids = pids
+        self._stemmer = Stemmer.Stemmer("english")
+        tokens = _tokens(passages, self._stemmer)
+        self._empty = not any(tokens)
+        if not self._empty:
+            self._index = bm25s.BM25(k1=k1, b=b, method="lucene")
+            self._index.index(tokens, show_progress=False)
+
+    def search(self, queries: Sequence[str], query_ids: Sequence[str], k: int) -> Run:
+        """The k best passages of every query; fewer where fewer score above 0.
+
+        Raises DiscoError for a k below 1.
+        """
+        if k < 1:
+            raise DiscoError(f"k is {k}; it must be at least 1.")
+        if self._empty or not queries:
+            return run_from_dict({})
+        # A corpus made of tokens, not of ids: words the collection lacks are left out by bm25s.
+        documents, scores = self._index.retrieve(
+            _tokens(queries, self._stemmer), k=min(k, len(self.pids)), show_progress=False
+        )
+        found = np.where(scores > 0, documents, -1).astype(np.int64)
+        return run_from_arrays(query_ids, self.pids, found, scores)
 
 
 def bm25_search(
@@ -26,16 +60,7 @@ def bm25_search(
     b: float = B,
 ) -> Run:
     """Search passages by BM25 with English stemming and stop words; k results a query."""
-    stemmer = Stemmer.Stemmer("english")
-    index = bm25s.BM25(k1=k1, b=b, method="lucene")
-    index.index(_tokens(passages, stemmer), show_progress=False)
-    # A corpus made of tokens, not of ids: words the collection lacks are left out by bm25s.
-    documents, scores = index.retrieve(
-        _tokens(queries, stemmer), k=min(k, len(passages)), show_progress=False
-    )
-    return run_from_arrays(
-        query_ids, pids, np.where(scores > 0, documents, -1).astype(np.int64), scores
-    )
+    return Bm25Index(passages, pids, k1, b).search(queries, query_ids, k)
 
 
 def bm25_terms(passages: Sequence[str], query: str) -> dict[str, float]:
@@ -54,6 +79,31 @@ def bm25_terms(passages: Sequence[str], query: str) -> dict[str, float]:
         if held[stem]
     }
     return dict(sorted(weights.items(), key=lambda item: (-item[1], item[0])))
+
+
+def bm25_salience(passages: Sequence[str], k1: float = K1, b: float = B) -> dict[str, float]:
+    """Of each stem that the passages hold, the highest score that it alone gives a passage.
+
+    max_d idf tf / (tf + k1 (1 - b + b |d| / mean |d|)), the importance of a keyword in historical
+    query expansion: high for a rare word that a passage is about.
+    """
+    tokens = _tokens(passages, Stemmer.Stemmer("english"))
+    held = Counter(stem for row in tokens for stem in set(row))
+    mean = sum(map(len, tokens)) / max(1, len(tokens)) or 1.0
+    best: dict[str, float] = dict.fromkeys(held, 0.0)
+    for row in tokens:
+        norm = k1 * (1 - b + b * len(row) / mean)
+        for stem, times in Counter(row).items():
+            best[stem] = max(best[stem], times / (times + norm))
+    count = len(tokens)
+    return {
+        stem: best[stem] * math.log(1 + (count - n + 0.5) / (n + 0.5)) for stem, n in held.items()
+    }
+
+
+def stems(word: str) -> list[str]:
+    """The stems of a text's words as BM25 indexes them: none for a stop word."""
+    return _tokens([word], Stemmer.Stemmer("english"))[0]
 
 
 def _tokens(texts: Sequence[str], stemmer: Stemmer.Stemmer) -> list[list[str]]:

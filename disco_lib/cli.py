@@ -31,6 +31,9 @@ app.add_typer(data_app, name="data")
 #: A hub id, OWNER/NAME; what else names no folder is a mistake, and need not go over the network.
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
+#: The encoders that install as wheels.
+ENCODERS = ("splade-tiny", "minilm")
+
 Data = Annotated[
     str, typer.Option("--data", help="A data set's name, or any folder of the native form.")
 ]
@@ -106,6 +109,61 @@ def data_verify(
         typer.echo(f"{mark}  {check.name:<{width}}  {check.value}  {check.note}".rstrip())
     if not all(check.ok for check in checks):
         raise typer.Exit(1)
+
+
+@app.command()
+@plain_errors
+def rewrite(
+    data: Data,
+    name: Annotated[str, typer.Option(help="What to call the rewrites: rewrites.NAME.")],
+    out: Annotated[
+        Path, typer.Option(help="The data set's own folder, or a new one for a copy of it.")
+    ],
+    model: Annotated[
+        str,
+        typer.Option(
+            help='"smollm2", a folder, a .gguf file, a hub id; or "hqe", without a model.'
+        ),
+    ] = "smollm2",
+    prompt: Annotated[
+        str | None, typer.Option(help="A prompt's name or YAML file.  [default: disco-chat]")
+    ] = None,
+    split: Annotated[
+        list[str] | None, typer.Option(help="Only this split; again for more.  [default: all]")
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="NAME=VALUE: exchanges, max_new_tokens, dtype, topic, ..."),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Turns a batch.")] = 16,
+) -> None:
+    """Rewrite every turn's utterance and store the rewrites; killed, the same command goes on."""
+    from disco_lib.datasets import load
+    from disco_lib.rewrites import check_target, store_rewrites
+    from disco_lib.storage import cache_root, settings_hash, sole_writer
+
+    collection = load(data)
+    splits = list(dict.fromkeys(split or collection.splits))
+    turns = {name: collection.iter_turns(name) for name in splits}
+    check_target(collection.folder, out, name)
+    values = _settings_of(setting or [])
+    rewriter = _rewriter(model, prompt, values, collection)
+
+    from disco_lib.rewriting import note_of, rewrite_turns
+
+    flat = [turn for rows in turns.values() for turn in rows]
+    texts = rewrite_turns(rewriter, flat, batch_size)
+    found = {name: {t.turn_id: texts[t.turn_id] for t in rows} for name, rows in turns.items()}
+    options = [f"--model {model}", *([f"--prompt {prompt}"] if prompt else [])]
+    options += [f"--split {name}" for name in split or []]
+    options += [f"--set {change}" for change in setting or []]
+    options += [f"--batch-size {batch_size}"] if batch_size != 16 else []
+    start = f"disco rewrite --data {data} --name {name} --out {out}"
+    command = " ".join([start, *options])
+    note = note_of(rewriter, command, model, flat, texts)
+    with sole_writer(cache_root() / "stores" / settings_hash({"out": str(out.resolve())})):
+        store_rewrites(collection.folder, out, name, found, note)
+    typer.echo(f"{out}: {len(flat)} rewrites {name!r}, {note['unchanged']} as the utterance was")
 
 
 @app.command()
@@ -319,6 +377,13 @@ def evaluate(
         )
     ranking = run_from_dict(results)
     texts = {row["pid"]: row["text"] for row in collection.passages}
+    for turn, found in results.items():
+        foreign = next((pid for pid in found if pid not in texts), None)
+        if foreign is not None:
+            raise DiscoError(
+                f"{run}: turn {turn!r} lists {foreign!r}, which {data} does not hold. Give the "
+                "data set that the run was searched in."
+            )
     removed = run_metrics(qrels, remove_earlier_answers(ranking, turns, texts), turn_ids=names)
     kept = run_metrics(qrels, ranking, turn_ids=names)
     result = {"turns": len(names), "removed": removed.mean(), "kept": kept.mean()}
@@ -398,12 +463,19 @@ def _distil_settings(tier: str, system: str | None, changes: list[str], seed: in
         values |= {key: value for key, value in own.items() if key not in NOT_DISTIL}
     if any(change.partition("=")[0].strip() == "epochs" for change in changes):
         values.pop("steps", None)  # the tier's steps would outrank the epochs asked for
+    values |= _settings_of(changes)
+    if "seed" in values:
+        raise DiscoError(f"--set seed={values['seed']}: write --seed {values['seed']} instead.")
+    return DistilSettings.from_dict({**values, "seed": seed})
+
+
+def _settings_of(changes: Sequence[str]) -> dict[str, Any]:
+    """NAME=VALUE texts as a mapping, each value read as YAML."""
+    values: dict[str, Any] = {}
     for change in changes:
         name, equals, value = change.partition("=")
         if not equals:
             raise DiscoError(f"--set {change!r}: write NAME=VALUE.")
-        if name.strip() == "seed":
-            raise DiscoError(f"--set {change!r}: write --seed {value} instead.")
         try:
             values[name.strip()] = yaml.safe_load(value)
         except (yaml.YAMLError, ValueError) as error:
@@ -412,17 +484,59 @@ def _distil_settings(tier: str, system: str | None, changes: list[str], seed: in
                 f"--set {change!r}: the value is not YAML ({problem}). Close its brackets and "
                 "quotes."
             ) from error
-    return DistilSettings.from_dict({**values, "seed": seed})
+    return values
 
 
-def _encoder(model: str) -> Any:
+def _rewriter(model: str, prompt: str | None, values: dict[str, Any], collection: Any) -> Any:
+    kinds = (
+        {"topic": float, "subtopic": float, "window": int, "ambiguous": float}
+        if model == "hqe"
+        else {
+            "exchanges": int,
+            "max_new_tokens": int,
+            "max_prompt": int,
+            "keep_utterance": bool,
+            "dtype": str,
+        }
+    )
+    for name, value in values.items():
+        if name not in kinds:
+            raise DiscoError(f"--set {name}: unknown; there are {', '.join(kinds)} for {model}.")
+        allowed = (int, float) if kinds[name] is float else kinds[name]
+        if isinstance(value, bool) != (kinds[name] is bool) or not isinstance(value, allowed):
+            raise DiscoError(f"--set {name}={value}: give {_KINDS[kinds[name]]}.")
+    if model == "hqe":
+        if prompt is not None:
+            raise DiscoError("--prompt: historical query expansion has none. Leave it out.")
+        from disco_lib.expansion import HistoricalExpansion
+
+        return HistoricalExpansion(collection.passage_texts(), **values)
+    if model in ENCODERS or not _is_model(model):
+        raise DiscoError(
+            f"--model {model}: no language model. Give 'smollm2', 'hqe', a folder, a .gguf file, "
+            "or a hub id OWNER/NAME."
+        )
+
+    from disco_lib.rewriting import LanguageModelRewriter
+
+    return LanguageModelRewriter.from_pretrained(model, prompt or "disco-chat", **values)
+
+
+_KINDS = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
+
+
+def _is_model(model: str) -> bool:
     from disco_lib.weights import WEIGHTS
 
     path = Path(model)
     hub_id = HUB_ID.fullmatch(model) and not path.parent.is_dir()
-    if model not in WEIGHTS and not path.is_dir() and not hub_id:
+    return model in WEIGHTS or path.is_dir() or path.is_file() or bool(hub_id)
+
+
+def _encoder(model: str) -> Any:
+    if model not in ENCODERS and (not _is_model(model) or Path(model).is_file()):
         raise DiscoError(
-            f"--model {model}: no such folder. Give {', '.join(map(repr, WEIGHTS))}, a folder "
+            f"--model {model}: no such folder. Give {', '.join(map(repr, ENCODERS))}, a folder "
             "written by `disco distil`, or a hub id OWNER/NAME."
         )
 

@@ -20,8 +20,11 @@ from transformers.utils import logging
 
 from disco_lib.errors import DiscoError
 from disco_lib.splade_head import splade_max
+from disco_lib.storage import MANIFEST, open_sealed
 from disco_lib.weights import resolve
 
+REBUILD = "disco distil ... --out STUDENT, after removing that folder"
+STUDENT_SETTINGS = "distil_settings.json"
 # Few distinct shapes keep the caches of kernels and of memory small.
 PAD_TO = 8
 
@@ -51,18 +54,28 @@ class SpladeEncoder(nn.Module):
         """Load a masked language model: "splade-tiny", a folder, or a hub id.
 
         Only safetensors weights are read and no code of the model's folder is run. Raises
-        DiscoError when there is no such model, or it is no masked language model.
+        DiscoError when there is no such model, or it is no masked language model, and
+        IntegrityError for a student's folder with a file that is missing or has changed.
         """
         source = resolve(name_or_path)
+        if any((Path(source) / name).is_file() for name in (MANIFEST, STUDENT_SETTINGS)):
+            open_sealed(Path(source), REBUILD)
         try:
             logging.disable_progress_bar()
-            tokenizer = AutoTokenizer.from_pretrained(source)
+            tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
             model, report = AutoModelForMaskedLM.from_pretrained(
-                source, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+                source,
+                use_safetensors=True,
+                trust_remote_code=False,
+                dtype=torch.float32,
+                output_loading_info=True,
             )
             if report["missing_keys"]:
                 # They would be drawn at random.
                 raise ValueError(f"it has no weights {min(report['missing_keys'])}")
+            words = max(tokenizer.get_vocab().values(), default=-1) + 1
+            if words > (known := int(model.get_output_embeddings().weight.shape[0])):
+                raise ValueError(f"its tokenizer has {words} tokens, its weights {known}")
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else "unknown"
             raise DiscoError(

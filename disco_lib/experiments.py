@@ -22,7 +22,7 @@ from disco_lib.index import InvertedIndex
 from disco_lib.metrics import evaluate, remove_earlier_answers
 from disco_lib.records import Record, find, intervals, provenance, write_record
 from disco_lib.sparsity import active_terms, flops
-from disco_lib.storage import cache_root, settings_hash
+from disco_lib.storage import cache_root, settings_hash, sole_writer
 from disco_lib.teachers import DistillationRun, teach
 from disco_lib.tiers import Tier, load_tier
 from disco_lib.training import DistilSettings, distil, read_log
@@ -127,15 +127,16 @@ class Laboratory:
             }
         )
         path = cache_root() / "teachers" / key
-        try:
+        with sole_writer(path):  # a second process waits, and reads what the first has written
+            try:
+                return DistillationRun.load(path, self.collection.pids)
+            except IntegrityError:  # not there yet, or damaged
+                run = teach(
+                    self.collection, self.tier.train, rewrites, self.encoder,
+                    self.tier.teacher_depth, max_length=length,
+                )  # fmt: skip
+                run.save(path)
             return DistillationRun.load(path, self.collection.pids)
-        except IntegrityError:  # not there yet, or damaged
-            run = teach(
-                self.collection, self.tier.train, rewrites, self.encoder,
-                self.tier.teacher_depth, max_length=length,
-            )  # fmt: skip
-            run.save(path)
-        return DistillationRun.load(path, self.collection.pids)
 
     def student(self, name: str, seed: int) -> SpladeEncoder:
         """A trained student of the tier, from the cache if it is there."""

@@ -1,41 +1,53 @@
 """An inverted index over sparse vectors, with exact top-k search.
 
-A posting list holds, for one term, the documents that carry it and their weights. A query walks
-its terms' lists and adds weight times weight into one accumulator a document (term at a time); a
-bounded heap then keeps the k best. Nothing is pruned, so the result is that of the full product.
+A posting list holds, for one term, the documents that carry it and their weights; a query walks its
+terms' lists and adds weight times weight into one accumulator a document. How the lists lie in
+memory is in `postings`, how they are walked in `block_search`. The result is that of the full
+product with the stored weights: nothing is approximated.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
-import numba
 import numpy as np
 from ranx import Run
 from scipy import sparse
 
+from disco_lib.block_search import search_blocks
 from disco_lib.errors import DiscoError, IntegrityError
+from disco_lib.names import NameTable
+from disco_lib.postings import BLOCK, Postings, pack
 from disco_lib.runs import run_from_arrays
-from disco_lib.storage import atomic_folder, open_sealed, read_json, write_json
+from disco_lib.storage import atomic_folder, open_sealed
 
 REBUILD = "disco index VECTORS --out INDEX"
-FORMAT = "disco-index-1"
+FORMAT = "disco-index-2"
+_TOO_LARGE = "A score is larger than any float32 number. Scale the weights down."
+_ARRAYS = [field.name for field in fields(Postings)]
 
 
 class InvertedIndex:
     """Posting lists of a collection: term -> documents in ascending order, and their weights."""
 
-    def __init__(
-        self, starts: np.ndarray, documents: np.ndarray, weights: np.ndarray, ids: Sequence[str]
-    ) -> None:
-        self.starts, self.documents, self.weights = starts, documents, weights
-        self.ids = list(ids)
+    def __init__(self, postings: Postings, ids: Sequence[str]) -> None:
+        self.postings, self.ids = postings, ids
 
     @classmethod
-    def build(cls, vectors: sparse.csr_matrix, ids: Sequence[str]) -> InvertedIndex:
+    def build(
+        cls,
+        vectors: sparse.csr_matrix,
+        ids: Sequence[str],
+        storage: str = "float32",
+        block: int = BLOCK,
+        progress: bool = False,
+    ) -> InvertedIndex:
         """Index vectors (documents, vocabulary) under their ids.
 
+        storage: "float32" keeps the weights as they are; "uint8" keeps 255 levels a term, in about
+        a third of the bytes. block: documents that are searched together, 65,536 at most.
         Raises DiscoError for ids that repeat or do not match the rows, and for weights that are
         negative or not finite.
         """
@@ -46,19 +58,17 @@ class InvertedIndex:
             )
         if len(set(ids)) != len(ids):
             raise DiscoError("An id stands twice among the documents. Ids must be unique.")
-        postings = vectors.tocsc()
-        postings.sort_indices()
-        return cls(
-            postings.indptr.astype(np.int64),
-            postings.indices.astype(np.int32),
-            postings.data.astype(np.float32),
-            ids,
-        )
+        return cls(pack(vectors, storage, block, progress), list(ids))
 
     @property
     def vocabulary_size(self) -> int:
         """Number of terms, those without a posting included."""
-        return len(self.starts) - 1
+        return len(self.postings.counts)
+
+    @property
+    def storage(self) -> str:
+        """How weights are kept: "float32" or "uint8"."""
+        return self.postings.storage
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -92,20 +102,26 @@ class InvertedIndex:
         depth = min(k, len(self))
         documents = np.full((queries.shape[0], depth), -1, dtype=np.int32)
         scores = np.zeros((queries.shape[0], depth), dtype=np.float32)
-        if depth:
-            _search(
-                self.starts, self.documents, self.weights, len(self),
-                queries.indptr, queries.indices, queries.data, documents, scores,
-            )  # fmt: skip
+        if documents.size:
+            self._check_products(queries)
+            search_blocks(self.postings, queries, documents, scores)
+            if not np.isfinite(scores).all():
+                raise DiscoError(_TOO_LARGE)
         return documents, scores
+
+    def _check_products(self, queries: sparse.csr_matrix) -> None:
+        # Only a scale can make them infinite before a posting's weight, which may be 0, is known.
+        if self.storage == "uint8" and queries.nnz:
+            highest = float(queries.data.max()) * float(self.postings.scales.max())
+            if highest > np.finfo(np.float32).max:
+                raise DiscoError(_TOO_LARGE)
 
     def save(self, path: str | Path) -> None:
         """Write the index as a sealed folder; an older one at `path` is replaced at the end."""
         with atomic_folder(Path(path), format=FORMAT, rebuild=REBUILD) as folder:
-            np.save(folder / "starts.npy", self.starts, allow_pickle=False)
-            np.save(folder / "documents.npy", self.documents, allow_pickle=False)
-            np.save(folder / "weights.npy", self.weights, allow_pickle=False)
-            write_json(folder / "ids.json", self.ids)
+            for name in _ARRAYS:
+                np.save(folder / f"{name}.npy", getattr(self.postings, name), allow_pickle=False)
+            NameTable.write(folder, self.ids)
 
     @classmethod
     def load(cls, path: str | Path) -> InvertedIndex:
@@ -114,14 +130,14 @@ class InvertedIndex:
         Raises IntegrityError naming a file that is missing or has changed.
         """
         folder = Path(path)
-        manifest = open_sealed(folder, REBUILD)
+        manifest = open_sealed(folder, REBUILD, quick=True)
         if manifest.get("format") != FORMAT:
             raise IntegrityError(f"{folder}: not an index of format {FORMAT}. Rebuild: {REBUILD}")
-        starts, documents, weights = (
-            np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-            for name in ("starts", "documents", "weights")
-        )
-        return cls(starts, documents, weights, read_json(folder / "ids.json"))
+        arrays = {
+            name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+            for name in _ARRAYS
+        }
+        return cls(Postings(**arrays), NameTable(folder))
 
 
 def check_vectors(vectors: sparse.spmatrix, what: str) -> sparse.csr_matrix:
@@ -140,66 +156,3 @@ def check_vectors(vectors: sparse.spmatrix, what: str) -> sparse.csr_matrix:
             f"A weight of the {what} is negative; sparse retrieval needs weights >= 0."
         )
     return rows
-
-
-@numba.njit(parallel=True, cache=True)
-def _search(
-    starts, documents, weights, n_documents, q_starts, q_terms, q_weights, out_documents, out_scores
-):  # pragma: no cover - compiled
-    for query in numba.prange(len(q_starts) - 1):
-        accumulator = np.zeros(n_documents, dtype=np.float32)
-        for i in range(q_starts[query], q_starts[query + 1]):
-            term, weight = q_terms[i], q_weights[i]
-            for p in range(starts[term], starts[term + 1]):
-                accumulator[documents[p]] += weight * weights[p]
-        _top_k(accumulator, out_documents[query], out_scores[query])
-
-
-@numba.njit(cache=True, inline="always")
-def _worse(score_a, document_a, score_b, document_b):  # pragma: no cover - compiled
-    return score_a < score_b or (score_a == score_b and document_a > document_b)
-
-
-@numba.njit(cache=True)
-def _top_k(accumulator, documents, scores):  # pragma: no cover - compiled
-    # A heap whose root is the worst of the best so far: lowest score, and last document on a tie.
-    k, size = len(documents), 0
-    for document in range(len(accumulator)):
-        score = accumulator[document]
-        if score <= 0 or (size == k and score <= scores[0]):
-            continue
-        if size < k:
-            child, size = size, size + 1
-            while child > 0:
-                parent = (child - 1) // 2
-                if not _worse(score, document, scores[parent], documents[parent]):
-                    break
-                scores[child], documents[child] = scores[parent], documents[parent]
-                child = parent
-            scores[child], documents[child] = score, document
-        else:
-            _sift(scores, documents, size, score, document)
-    # Taking the worst away again and again leaves the ranking, best first.
-    for last in range(size - 1, 0, -1):
-        worst_score, worst_document = scores[0], documents[0]
-        _sift(scores, documents, last, scores[last], documents[last])
-        scores[last], documents[last] = worst_score, worst_document
-
-
-@numba.njit(cache=True)
-def _sift(scores, documents, size, score, document):  # pragma: no cover - compiled
-    parent = 0
-    while True:
-        child = 2 * parent + 1
-        if child >= size:
-            break
-        right = child + 1
-        if right < size and _worse(
-            scores[right], documents[right], scores[child], documents[child]
-        ):
-            child = right
-        if not _worse(scores[child], documents[child], score, document):
-            break
-        scores[parent], documents[parent] = scores[child], documents[child]
-        parent = child
-    scores[parent], documents[parent] = score, document

@@ -89,14 +89,15 @@ def read_objects(path: Path) -> Iterator[tuple[int, Row]]:
 
 def _parse(line: str) -> Any:
     value = json.loads(
-        line, object_pairs_hook=_no_repeats, parse_constant=_no_number, parse_float=_finite
+        line, object_pairs_hook=no_repeats, parse_constant=_no_number, parse_float=_finite
     )
     if line.count("[") + line.count("{") > _DEEPEST and _depth(value) > _DEEPEST:
         raise ValueError(f"nested more than {_DEEPEST} levels deep")
     return value
 
 
-def _no_repeats(pairs: list[tuple[str, Any]]) -> Row:
+def no_repeats(pairs: list[tuple[str, Any]]) -> Row:
+    """An object of the pairs as JSON reads them; ValueError names a field that is there twice."""
     row = dict(pairs)
     if len(row) < len(pairs):
         names = [name for name, _ in pairs]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -107,16 +108,20 @@ def published_records(tier: str) -> dict[str, Record]:
 
 def read_record(path: Path) -> Record:
     """Read one record; IntegrityError where the file is not one or was edited."""
-    content = read_json(path)
+    remedy = _remedy(path)
+    try:
+        content = read_json(path)
+    except IntegrityError as error:
+        raise IntegrityError(f"{error}. {remedy}") from error
     checksum = content.pop("checksum", None) if isinstance(content, dict) else None
     if checksum is not None and checksum != settings_hash(content):
-        raise IntegrityError(f"{path}: it was edited after it was written. Measure again.")
+        raise IntegrityError(f"{path}: it was edited after it was written. {remedy}")
     try:
         record = Record(**content)
     except TypeError as error:
-        raise IntegrityError(f"{path}: not a record ({error}). Measure again.") from error
+        raise IntegrityError(f"{path}: not a record ({error}). {remedy}") from error
     if settings_hash(record.settings) != record.settings_hash:
-        raise IntegrityError(f"{path}: settings and their hash disagree. Measure again.")
+        raise IntegrityError(f"{path}: settings and their hash disagree. {remedy}")
     return record
 
 
@@ -148,6 +153,12 @@ def provenance() -> dict[str, Any]:
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "threads": torch.get_num_threads(),
     }
+
+
+def _remedy(path: Path) -> str:
+    system = re.sub(r"-[0-9a-f]{12}$", "", path.stem)
+    command = f"disco measure --tier {path.parent.name} --system {system}"
+    return f"Measure again: remove the file and run {command}"
 
 
 def _published(tier: str, system: str) -> Path:

@@ -120,7 +120,7 @@ def read_trec(path: str | Path) -> dict[str, dict[str, float]]:
         raise DiscoError(f"{path}: no such run. Write one with `disco search`.")
     results: dict[str, dict[str, float]] = {}
     try:
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
             fields = line.split()
             if not fields:
                 continue
@@ -146,7 +146,8 @@ def _require_word(name: str, path: Path) -> None:
 
 def _score(text: str, path: Path, number: int) -> float:
     try:
-        score = float(text)
+        # Python alone reads 1_0 and digits of other scripts as numbers.
+        score = float(text) if text.isascii() and "_" not in text else float("nan")
     except ValueError:
         score = float("nan")
     if not np.isfinite(score):

@@ -80,9 +80,7 @@ def active_entries(
     return text, entry, torch.where(mask[text, position], position, first[text])
 
 
-def _upper_bound(
-    rows: Tensor, weight: Tensor, bias: Tensor | None, coarse: torch.dtype
-) -> Tensor:
+def _upper_bound(rows: Tensor, weight: Tensor, bias: Tensor | None, coarse: torch.dtype) -> Tensor:
     low_rows, low_weight = rows.to(coarse), weight.to(coarse)
     bound = torch.cat([part.amax(dim=1) for part in _products(low_rows, low_weight)], dim=1)
     bound = bound.to(torch.promote_types(rows.dtype, torch.float32))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -139,7 +140,8 @@ def find_claim(paper: str, name: str) -> Claim:
 def claim_words(claim: Claim) -> Words:
     """A claim as a quotation, with where it stands."""
     place = claim.where[0].upper() + claim.where[1:]
-    return Words(f"> {claim.statement}\n>\n> *{load_paper(claim.paper).title}: {place}*")
+    title = load_paper(claim.paper).title
+    return Words(f"> {_text(claim.statement)}\n>\n> *{_text(title)}: {_text(place)}*")
 
 
 def verdict_words(verdict: Verdict) -> Words:
@@ -148,10 +150,17 @@ def verdict_words(verdict: Verdict) -> Words:
     kind = kind or ("not-reproduced" if verdict.verdict == "not reproduced" else "not-run")
     label = f'<span class="verdict {kind}">{verdict.verdict}</span>'
     if not verdict.findings:
-        return Words(f"{label} on tier {verdict.tier}: {verdict.claim.why or 'no record'}")
+        why = _text(verdict.claim.why or "no record")
+        return Words(f"{label} on tier {_text(verdict.tier)}: {why}")
     holding = sum(finding.holds for finding in verdict.findings)
     count = len(verdict.findings)
-    return Words(f"{label} on tier {verdict.tier}: {holding} of {count} comparisons hold.")
+    tier = _text(verdict.tier)
+    return Words(f"{label} on tier {tier}: {holding} of {count} comparisons hold.")
+
+
+def _text(text: str) -> str:
+    # Markdown passes HTML on as it is.
+    return html.escape(text, quote=False)
 
 
 def verdict_table(verdict: Verdict) -> Table:

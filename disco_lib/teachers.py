@@ -22,6 +22,7 @@ from disco_lib.datasets import Collection
 from disco_lib.encoders import SpladeEncoder
 from disco_lib.errors import DataError, DiscoError, IntegrityError
 from disco_lib.index import InvertedIndex
+from disco_lib.jsonl import clip, no_repeats
 from disco_lib.runs import read_trec, run_from_arrays, write_trec
 from disco_lib.storage import atomic_folder, atomic_path, open_sealed, read_json, write_json
 from disco_lib.vectors import cached_vectors, read_csr, write_csr
@@ -29,6 +30,8 @@ from disco_lib.vectors import cached_vectors, read_csr, write_csr
 MISSING = ("rescore", "available", "zero")
 REBUILD = "disco teach ... --out TEACHER"
 FORMAT = "disco-teacher-1"
+_LARGEST = float(np.finfo(np.float32).max)
+_MOST = float(np.finfo(np.float64).max)
 
 #: score(teacher, turn_id, positions of documents) -> scores, for documents a teacher did not list
 Scorer = Callable[[int, str, np.ndarray], np.ndarray]
@@ -188,31 +191,52 @@ def from_scores(
                     f"{source}: turn {turn!r} lists {pid!r}, which the collection does not hold. "
                     "Give the run and the collection it was made on."
                 )
+            if abs(value) > _LARGEST:
+                raise DiscoError(
+                    f"{source}: turn {turn!r} gives {pid!r} the score {value!r}, too large for a "
+                    "float32 number. Scale the scores down."
+                )
             documents[i, j], values[i, j] = place[pid], value
     return DistillationRun(list(scores), list(pids), documents, values)
 
 
 def read_disco_json(path: Path) -> dict[str, dict[str, float]]:
-    """Read DiSCo's distillation run, {turn_id: {pid: score}}; DataError where it is not one."""
+    """Read DiSCo's distillation run, {turn_id: {pid: score}}.
+
+    Raises DataError where it is not one, and for a turn or a document that stands twice.
+    """
     if not path.is_file():
         raise DiscoError(f"{path}: no such distillation run. Write one with `disco teach`.")
     remedy = "The form is {turn_id: {pid: score}}."
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8-sig")
+        content = json.loads(text, object_pairs_hook=no_repeats)
     except json.JSONDecodeError as error:
         raise DataError(path, error.lineno, None, f"not JSON ({error.msg})", remedy) from error
     except UnicodeDecodeError as error:
         raise DataError(path, None, None, "not UTF-8 text", "Save it as UTF-8.") from error
+    except (ValueError, RecursionError) as error:
+        problem = f"JSON that cannot be kept: {clip(str(error))}"
+        raise DataError(path, None, None, problem, remedy) from error
     if not isinstance(content, dict):
         raise DataError(path, 1, None, f"a {type(content).__name__}, not an object", remedy)
     for turn, ranking in content.items():
         if not isinstance(ranking, dict):
-            raise DataError(path, None, turn, "not an object of scores", remedy)
+            raise DataError(path, None, clip(turn), "not an object of scores", remedy)
         for pid, value in ranking.items():
             number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not number or not np.isfinite(value):
-                raise DataError(path, None, turn, f"score of {pid!r} is {value!r}", remedy)
+            # A whole number may be larger than any float.
+            if not number or not -_MOST <= value <= _MOST:
+                problem = f"score of {clip(pid)!r} is {clip(repr(value))}"
+                raise DataError(path, None, clip(turn), problem, remedy)
+        if _halved("".join([turn, *ranking])):
+            problem = "an id with half of a surrogate pair, which is no character"
+            raise DataError(path, None, clip(turn), problem, "Write the whole character.")
     return content
+
+
+def _halved(text: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _teach_one(

@@ -21,7 +21,7 @@ from transformers import Trainer, TrainingArguments, set_seed
 
 from disco_lib.conversations import INPUTS, Limits, Turn, context_ids
 from disco_lib.datasets import Collection
-from disco_lib.encoders import SpladeEncoder
+from disco_lib.encoders import REBUILD, STUDENT_SETTINGS, SpladeEncoder
 from disco_lib.errors import DiscoError, IntegrityError
 from disco_lib.losses import Batch, Objective
 from disco_lib.sampling import Sample, WindowSampler
@@ -40,7 +40,6 @@ from disco_lib.storage import (
 from disco_lib.teachers import DistillationRun
 from disco_lib.vectors import cached_vectors
 
-REBUILD = "disco distil ... --out STUDENT"
 FORMAT = "disco-student-1"
 
 #: Setting -> (type, least value or None, greatest value); None: the least itself is not allowed.
@@ -191,10 +190,12 @@ def distil(
     vectors of `document_encoder` (default: the student before training). Every `save_steps` steps a
     checkpoint is written; after an interruption the same call goes on from the last one and ends
     with the same weights. A finished `out` of the same settings is loaded, not trained again.
-    Raises DiscoError when no turn can be learnt from.
+    Raises DiscoError when no turn can be learnt from, and for documents of another vocabulary.
     """
     out = Path(out)
     objective = Objective(settings.objective)
+    if document_encoder is not None:
+        _check_vocabulary(student, document_encoder)
     identity = {
         "settings": settings.to_dict(),
         "student": student.fingerprint(),
@@ -234,10 +235,20 @@ def distil(
             log = [dict(sorted(entry.items())) for entry in history if "loss" in entry]
             with atomic_folder(out, format=FORMAT, identity=identity) as folder:
                 student.save_pretrained(folder)
-                write_json(folder / "distil_settings.json", settings.to_dict())
+                write_json(folder / STUDENT_SETTINGS, settings.to_dict())
                 write_json(folder / "distil_log.json", log)
         shutil.rmtree(work, ignore_errors=True)
     return SpladeEncoder.from_pretrained(out, student.device)
+
+
+def _check_vocabulary(student: SpladeEncoder, documents: SpladeEncoder) -> None:
+    sizes = (student.vocabulary_size, documents.vocabulary_size)
+    words = (student.tokenizer.get_vocab(), documents.tokenizer.get_vocab())
+    if sizes[0] != sizes[1] or words[0] != words[1]:
+        raise DiscoError(
+            f"The student's vocabulary ({sizes[0]} dimensions) is not that of the documents' "
+            f"encoder ({sizes[1]}). Encode the documents with a model of the student's tokenizer."
+        )
 
 
 def _digest(teacher: DistillationRun) -> str:
@@ -251,7 +262,11 @@ def _digest(teacher: DistillationRun) -> str:
 
 
 def read_log(student: str | Path) -> list[dict[str, float]]:
-    """The training log of a finished student: one entry a logging step, every loss part by name."""
+    """The training log of a finished student: one entry a logging step, every loss part by name.
+
+    Raises IntegrityError for a student with a file that is missing or has changed.
+    """
+    open_sealed(Path(student), REBUILD, quick=True)
     return read_json(Path(student) / "distil_log.json")
 
 
@@ -566,7 +581,7 @@ def _last_checkpoint(work: Path) -> str | None:
 def _finished(out: Path, identity: dict[str, Any]) -> bool:
     if not (out / MANIFEST).is_file():
         return False
-    stored = open_sealed(out, f"{REBUILD}, after removing that folder").get("identity")
+    stored = open_sealed(out, REBUILD).get("identity")
     if stored != identity:
         raise DiscoError(
             f"{out}: holds a student of other settings. Choose another --out, or remove the folder."

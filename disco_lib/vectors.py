@@ -108,7 +108,8 @@ def encode_to(
             rows = _encode(work, encoder, texts, max_length, progress, shard)
             save_vectors(path, Vectors(rows, list(ids), settings))
         shutil.rmtree(work, ignore_errors=True)
-    return load_vectors(path)
+        # Opened before another process may replace it by vectors of other settings.
+        return load_vectors(path)
 
 
 def cached_vectors(

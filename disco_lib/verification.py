@@ -47,14 +47,20 @@ class Check:
 
 
 def verify(collection: Collection) -> list[Check]:
-    """Structure checks of any collection; language checks where its data card asks for them.
+    """Structure checks of any collection; checks of language and retrieval where its card asks.
 
-    A card asks with `language_checks: true` in the YAML front matter of the folder's README.md.
-    Raises DataError for front matter that is not YAML.
+    A card asks with `language_checks: true` and `retrieval_checks: true` in the YAML front matter
+    of the folder's README.md. Raises DataError for front matter that is not YAML.
     """
     card = front_matter(collection.folder)
     checks = structure_checks(collection)
-    return checks + (language_checks(collection) if card.get("language_checks") is True else [])
+    if card.get("language_checks") is True:
+        checks += language_checks(collection)
+    if card.get("retrieval_checks") is True:
+        from disco_lib.retrieval_checks import retrieval_checks  # which needs torch
+
+        checks += retrieval_checks(collection)
+    return checks
 
 
 def structure_checks(collection: Collection) -> list[Check]:

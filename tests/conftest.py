@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from transformers import BertConfig, BertForMaskedLM, BertTokenizer
 
 from disco_lib.datasets import Collection, load
@@ -23,6 +24,22 @@ ASPECTS = {
 QUESTIONS = {"made": "how is {} made", "cost": "what does {} cost", "history": "who first had {}"}
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 MORE = "it them one this that again is was are be ? . , and or not why when where ##s ##ed".split()
+
+
+def pytest_addoption(parser):
+    parser.addoption("--torture", action="store_true", help="tests/torture at full size")
+
+
+def pytest_configure(config):
+    """Name how many examples the property tests of tests/torture take."""
+    full = config.getoption("--torture")
+    settings.register_profile(
+        "torture",
+        max_examples=10_000 if full else 300,
+        derandomize=not full,  # a sample is the same every time
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    )
 
 
 def vocabulary() -> dict[str, int]:

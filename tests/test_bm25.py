@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from disco_lib.bm25 import bm25_search, bm25_terms
+from disco_lib.bm25 import Bm25Index, bm25_salience, bm25_search, bm25_terms, stems
 
 PASSAGES = [
     "Violins have four strings; a violin is played with a bow.",
@@ -65,3 +65,49 @@ def test_terms_bound_the_scores():
     for query in ("four strings", "violins and drums", "trumpet trumpet bow"):
         bound = sum(bm25_terms(PASSAGES, query).values())
         assert all(score <= bound for score in search([query])["t0"].values())
+
+
+def test_an_index_searches_as_often_as_one_likes():
+    index = Bm25Index(PASSAGES, PIDS)
+    for queries in (["strings of a violin", "zebra"], ["trumpet"], ["four"]):
+        names = [f"t{i}" for i in range(len(queries))]
+        assert index.search(queries, names, 2).to_dict() == search(queries, k=2)
+
+
+# Salience
+
+
+@pytest.mark.parametrize(
+    "passages",
+    [
+        PASSAGES,
+        [*PASSAGES, "drum drum drum drum on a drum", "", "a violin of the trumpet " * 9],
+        ["drum", "", "of the", "", ""],  # less than one stem a passage
+    ],
+)
+@pytest.mark.parametrize("k1, b", [(0.9, 0.4), (1.5, 0.75), (0.9, 0.0)])
+def test_salience_is_the_best_score_of_a_query_of_one_word(passages, k1, b):
+    salience = bm25_salience(passages, k1, b)
+    pids = [f"p{i}" for i in range(len(passages))]
+    words = sorted({word.strip(";.,") for passage in passages for word in passage.split()})
+    found = bm25_search(passages, pids, words, words, len(pids), k1, b).to_dict()
+    best = {stems(word)[0]: max(scores.values()) for word, scores in found.items()}
+    assert best.keys() == salience.keys() and len(best) >= 1
+    for stem, score in best.items():
+        assert salience[stem] == pytest.approx(score, abs=1e-5)
+
+
+def test_salience_by_hand():
+    # The best passage for "drum" is the first: twice among 3 stems, where the mean is 4.
+    passages = ["drum drum stick", "drum stick stick bell bell"]
+    norm = 0.9 * (0.6 + 0.4 * 3 / 4)
+    both = math.log(1 + (2 - 2 + 0.5) / (2 + 0.5))
+    found = bm25_salience(passages)
+    assert found["drum"] == pytest.approx(both * 2 / (2 + norm))
+    assert set(found) == {"drum", "stick", "bell"}
+
+
+def test_stems():
+    assert stems("Strings") == ["string"]
+    assert stems("the") == [] and stems("?") == [] and stems("") == []
+    assert stems("violin's bows") == ["violin", "bow"]

@@ -20,10 +20,12 @@ from disco_lib.claims import verdicts
 from disco_lib.conversations import Limits, context_ids
 from disco_lib.datasets import load
 from disco_lib.encoders import SpladeEncoder
+from disco_lib.expansion import HistoricalExpansion
 from disco_lib.index import InvertedIndex
 from disco_lib.metrics import evaluate, remove_earlier_answers
 from disco_lib.papers import load_paper, paper_names
 from disco_lib.records import Record, intervals, read_record, write_record
+from disco_lib.rewrites import read_notes
 from disco_lib.runs import read_trec, write_trec
 from disco_lib.storage import settings_hash
 from disco_lib.teachers import DistillationRun, teach
@@ -144,7 +146,7 @@ def all_commands(command=None, path=()):
 def test_the_commands():
     names = {" ".join(path) for path, _ in all_commands()}
     assert names >= {"data list", "data verify", "teach", "distil", "encode", "index", "search"}
-    assert names >= {"evaluate", "measure", "claims"}
+    assert names >= {"rewrite", "evaluate", "measure", "claims"}
 
 
 @pytest.mark.parametrize(
@@ -335,6 +337,115 @@ def test_long_commands_show_their_progress_on_stderr(
     assert "10/10" in distilling.stderr  # steps: 2 epochs of 30 turns, 6 a batch
 
 
+# Rewrites
+
+# On the tiny collection a topic's name is salient, and so is no word of the questions.
+HQE = ["--model", "hqe", "--set", "topic=1.0", "--set", "subtopic=1.0"]
+
+
+def test_rewriting_ends_in_a_collection_to_teach_from(collection_folder, encoder_folder, tmp_path):
+    out = tmp_path / "copy"
+    before = {path.name: path.read_bytes() for path in collection_folder.iterdir()}
+    command = ["rewrite", "--data", collection_folder, "--name", "hqe", *HQE]
+    assert done(*command, "--out", out) == (f"{out}: 45 rewrites 'hqe', 15 as the utterance was\n")
+    assert {path.name: path.read_bytes() for path in collection_folder.iterdir()} == before
+    copied = load(out)
+    passages = copied.passage_texts()
+    writer = HistoricalExpansion(passages, topic=1.0, subtopic=1.0)
+    for split in ("test", "train"):
+        turns = copied.iter_turns(split)
+        assert [turn.rewrites["hqe"] for turn in turns] == writer.rewrite(turns)
+        for turn in turns:
+            added = f" {turn.conv_id}" if turn.history else ""
+            assert turn.rewrites["hqe"] == turn.utterance + added
+            assert "gold" in turn.rewrites
+
+    lines = done("data", "verify", "--data", out).splitlines()
+    assert all(line.startswith("ok ") for line in lines)
+    assert any("rewrite hqe" in line and "45 of 45" in line for line in lines)
+    options = ["--data", out, "--model", encoder_folder, "--out", tmp_path / "teacher"]
+    done("teach", *options, "--rewrite", "hqe", "--depth", 5)
+    assert len(DistillationRun.load(tmp_path / "teacher", copied.pids)) == 30
+
+    note = read_notes(out)["hqe"]
+    assert note["command"] == (
+        "disco rewrite --data tiny-collection --name hqe --model hqe --set topic=1.0 "
+        "--set subtopic=1.0"
+    )
+    assert (note["turns"], note["unchanged"], note["topic"]) == (45, 15, 1.0)
+
+    # In place, the same command gives the same files.
+    done(*command, "--out", collection_folder)
+    for name in before:
+        assert (collection_folder / name).read_bytes() == (out / name).read_bytes()
+    assert read_notes(collection_folder) == read_notes(out)
+    done(*command, "--out", collection_folder)
+    for name in before:
+        assert (collection_folder / name).read_bytes() == (out / name).read_bytes()
+
+
+def test_rewriting_one_split(collection_folder):
+    train = (collection_folder / "turns_train.jsonl").read_bytes()
+    command = ["rewrite", "--data", collection_folder, "--name", "new", "--out", collection_folder]
+    text = done(*command, *HQE, "--split", "test", "--split", "test", "--batch-size", 4)
+    assert ": 15 rewrites 'new', 5 as the utterance was" in text
+    assert (collection_folder / "turns_train.jsonl").read_bytes() == train
+    assert all("new" in turn.rewrites for turn in load(collection_folder).iter_turns("test"))
+    command = read_notes(collection_folder)["new"]["command"]
+    assert command.endswith(
+        "--split test --split test --set topic=1.0 --set subtopic=1.0 --batch-size 4"
+    )
+
+
+@pytest.mark.parametrize(
+    "options, parts",
+    [
+        (["--set", "topic"], ["--set 'topic'", "NAME=VALUE"]),
+        (["--set", "topik=2"], ["--set topik: unknown", "topic, subtopic, window, ambiguous for"]),
+        (["--set", "topic=high"], ["--set topic=high: give a number"]),
+        (["--set", "topic=true"], ["--set topic=True: give a number"]),
+        (["--set", "topic=.inf"], ["topic is inf; use a finite number"]),
+        (["--set", "topic=[2"], ["--set 'topic=[2'", "not YAML", "brackets"]),
+        (["--set", "topic=1.0"], ["subtopic is 3.5, above topic 1.0"]),
+        (["--set", "window=2.5"], ["--set window=2.5: give a whole number"]),
+        (["--set", "window=-1"], ["window is -1; use 0"]),
+        (["--set", "exchanges=3"], ["--set exchanges: unknown", "for hqe"]),
+        (["--prompt", "disco"], ["--prompt: historical query expansion has none", "Leave it out"]),
+        (["--model", "modle"], ["--model modle: no language model", "'smollm2', 'hqe'"]),
+        (["--model", "minilm"], ["--model minilm: no language model"]),
+        (["--model", "no/where/at/all"], ["no/where/at/all: no language model"]),
+        (["--model", "no.gguf"], ["no.gguf: no language model", "a .gguf file"]),
+        (["--model", "m", "--set", "topic=2"], ["--set topic: unknown", "max_prompt, dtype for m"]),
+        (["--model", "m", "--set", "exchanges=few"], ["exchanges=few: give a whole number"]),
+        (["--model", "m", "--set", "dtype=16"], ["--set dtype=16: give a word"]),
+        (["--model", "m", "--set", "dtype=int8"], ["dtype 'int8'; use float32"]),
+        (["--model", "m", "--prompt", "typo"], ["No prompt 'typo'; there are: canard, disco"]),
+        (["--model", "m", "--prompt", "bad.yaml"], ["bad.yaml:2: not YAML", "Mend its syntax"]),
+        (["--model", "m"], ["m: no language model can be loaded from there"]),
+        (["--name", "a b"], ["name 'a b': give one word"]),
+        (["--out", "other"], ["other: there already", "or a new folder"]),
+    ],
+)
+def test_rewrite_refuses(options, parts, collection_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "m").mkdir()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "bad.yaml").write_text("form: [chat\nform: chat\n")
+    given = dict(zip(options[::2], options[1::2], strict=True))
+    defaults = {"--model": "hqe", "--name": "new", "--out": "out"}
+    rest = [x for pair in defaults.items() if pair[0] not in given for x in pair]
+    before = {path: path.read_bytes() for path in collection_folder.iterdir()}
+    refused(["rewrite", "--data", collection_folder, *rest, *options], *parts)
+    assert {path: path.read_bytes() for path in collection_folder.iterdir()} == before
+    assert not (tmp_path / "out").exists() and not list((tmp_path / "other").iterdir())
+
+
+def test_teach_and_rewrite_take_models_of_their_own(collection_folder, tmp_path):
+    options = ["--data", collection_folder, "--out", tmp_path / "t", "--rewrite", "gold"]
+    for model in ("hqe", collection_folder / "collection.jsonl"):
+        refused(["teach", *options, "--model", model], f"--model {model}: no such folder")
+
+
 # Data
 
 
@@ -376,6 +487,7 @@ def reading(collection_folder, encoder_folder, teacher_folder, run_file, tmp_pat
     model, out = ["--model", encoder_folder], ["--out", tmp_path / "out"]
     return {
         "data verify": ["data", "verify"],
+        "rewrite": ["rewrite", "--model", "hqe", "--name", "new", *out],
         "teach": ["teach", *model, *out, "--rewrite", "gold"],
         "distil": ["distil", *model, *out, "--teacher", teacher_folder],
         "encode": ["encode", *model, *out],
@@ -383,7 +495,7 @@ def reading(collection_folder, encoder_folder, teacher_folder, run_file, tmp_pat
     }
 
 
-READING = ["data verify", "teach", "distil", "encode", "evaluate"]
+READING = ["data verify", "rewrite", "teach", "distil", "encode", "evaluate"]
 
 
 @pytest.mark.parametrize("command", READING)

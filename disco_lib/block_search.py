@@ -1,0 +1,187 @@
+"""Exact top-k search over posting lists in blocks, compiled.
+
+One block after the other: a bound from the highest weights of its lists says whether any of its
+documents can enter the k best; if so, each of the query's lists is added into the block's
+accumulators (term at a time), and the documents above the worst of the k best so far go into a
+heap. Nothing is left out that could be in the result.
+
+The bound is safe in floating point too: rounded products and sums never fall when a factor or an
+addend grows, and the bound adds the same terms in the same order.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+_CHUNK = 512  # documents that are looked at together
+
+
+def search_blocks(postings, queries, documents, scores) -> None:
+    """Fill documents int32 (queries, k), preset to -1, and scores float32, preset to 0.
+
+    queries: canonical float32 CSR (queries, vocabulary). Threads share the queries among them.
+    """
+    arguments = (
+        postings.weights, postings.steps, postings.weight_starts, postings.step_starts,
+        postings.weight_bases, postings.step_bases, postings.scales, postings.highest,
+        postings.sizes,
+    )  # fmt: skip
+    if queries.shape[0] == 1:  # handing one query to threads would cost more than it
+        block = min(int(postings.sizes[1]), int(postings.sizes[0]))
+        accumulator = np.zeros(block, dtype=np.float32)
+        _query(*arguments, queries.indices, queries.data, accumulator, documents[0], scores[0])
+        return
+    _search(
+        *arguments, queries.indptr, queries.indices, queries.data, numba.get_num_threads(),
+        documents, scores,
+    )  # fmt: skip
+
+
+@numba.njit(parallel=True, cache=True)
+def _search(
+    weights, steps, weight_starts, step_starts, weight_bases, step_bases, scales, highest, sizes,
+    q_starts, q_terms, q_weights, threads, documents, scores,
+):  # fmt: skip  # pragma: no cover - compiled
+    queries = len(q_starts) - 1
+    for thread in numba.prange(threads):
+        accumulator = np.zeros(min(sizes[0], sizes[1]), dtype=np.float32)
+        for query in range(thread, queries, threads):
+            first, last = q_starts[query], q_starts[query + 1]
+            _query(
+                weights, steps, weight_starts, step_starts, weight_bases, step_bases, scales,
+                highest, sizes, q_terms[first:last], q_weights[first:last], accumulator,
+                documents[query], scores[query],
+            )  # fmt: skip
+
+
+@numba.njit(cache=True)
+def _query(
+    weights, steps, weight_starts, step_starts, weight_bases, step_bases, scales, highest, sizes,
+    q_terms, q_weights, accumulator, documents, scores,
+):  # fmt: skip  # pragma: no cover - compiled
+    k, found = len(documents), 0
+    for b in range(len(weight_starts)):
+        if found == k:
+            bound = np.float32(0)
+            for i in range(len(q_terms)):
+                bound += q_weights[i] * scales[q_terms[i]] * highest[b, q_terms[i]]
+            if bound <= scores[0]:  # of equal scores the earlier document is better
+                continue
+        for i in range(len(q_terms)):
+            term = q_terms[i]
+            first = weight_bases[b] + np.int64(weight_starts[b, term])
+            last = weight_bases[b] + np.int64(weight_starts[b, term + 1])
+            if first == last:
+                continue
+            step_first = step_bases[b] + np.int64(step_starts[b, term])
+            step_last = step_bases[b] + np.int64(step_starts[b, term + 1])
+            weight = q_weights[i] * scales[term]
+            if step_first == step_last:
+                _add_all(accumulator, weights[first:last], weight)
+            elif step_last - step_first == last - first:
+                _add_gaps(accumulator, steps[step_first:step_last], weights[first:last], weight)
+            else:
+                _add_places(accumulator, steps[step_first:step_last], weights[first:last], weight)
+        size = min(sizes[0] - b * sizes[1], sizes[1])
+        found = _collect(accumulator, size, b * sizes[1], documents, scores, found)
+    _rank(documents, scores, found)
+
+
+@numba.njit(cache=True)
+def _add_all(accumulator, weights, weight):  # pragma: no cover - compiled
+    for place in range(len(weights)):
+        accumulator[place] += weight * np.float32(weights[place])
+
+
+@numba.njit(cache=True)
+def _add_gaps(accumulator, steps, weights, weight):  # pragma: no cover - compiled
+    place = np.uint64(0xFFFFFFFFFFFFFFFF)  # one before the first; unsigned numbers wrap around
+    for p in range(len(steps)):
+        place += np.uint64(steps[p])
+        accumulator[place] += weight * np.float32(weights[p])
+
+
+@numba.njit(cache=True)
+def _add_places(accumulator, steps, weights, weight):  # pragma: no cover - compiled
+    for p in range(len(weights)):
+        place = np.uint64(steps[2 * p]) | (np.uint64(steps[2 * p + 1]) << np.uint64(8))
+        accumulator[place] += weight * np.float32(weights[p])
+
+
+@numba.njit(cache=True)
+def _collect(accumulator, size, offset, documents, scores, found):  # pragma: no cover - compiled
+    """Put what is good enough into the heap and empty the accumulators."""
+    k = len(documents)
+    bits = accumulator.view(np.int32)  # floats above 0 are ordered as their bits are
+    for first in range(0, size, _CHUNK):
+        last = min(size, first + _CHUNK)
+        least = scores[0] if found == k else np.float32(0)
+        if _maximum(bits[first:last]) <= np.float32(least).view(np.int32):
+            continue
+        for place in range(first, last):
+            if accumulator[place] > least:
+                found = _push(documents, scores, found, accumulator[place], offset + place)
+                least = scores[0] if found == k else np.float32(0)
+    for place in range(size):
+        accumulator[place] = np.float32(0)
+    return found
+
+
+@numba.njit(cache=True)
+def _maximum(numbers):  # pragma: no cover - compiled
+    highest = np.int32(0)
+    for i in range(len(numbers)):
+        number = numbers[i]
+        highest = number if number > highest else highest
+    return highest
+
+
+@numba.njit(cache=True, inline="always")
+def _worse(score_a, document_a, score_b, document_b):  # pragma: no cover - compiled
+    return score_a < score_b or (score_a == score_b and document_a > document_b)
+
+
+@numba.njit(cache=True)
+def _push(documents, scores, found, score, document):  # pragma: no cover - compiled
+    # A heap whose root is the worst of the best so far: lowest score, and last document on a tie.
+    if found == len(documents):
+        _sift(documents, scores, found, score, document)
+        return found
+    child = found
+    while child > 0:
+        parent = (child - 1) // 2
+        if not _worse(score, document, scores[parent], documents[parent]):
+            break
+        scores[child], documents[child] = scores[parent], documents[parent]
+        child = parent
+    scores[child], documents[child] = score, document
+    return found + 1
+
+
+@numba.njit(cache=True)
+def _rank(documents, scores, found):  # pragma: no cover - compiled
+    # Taking the worst away again and again leaves the ranking, best first.
+    for last in range(found - 1, 0, -1):
+        worst_score, worst_document = scores[0], documents[0]
+        _sift(documents, scores, last, scores[last], documents[last])
+        scores[last], documents[last] = worst_score, worst_document
+
+
+@numba.njit(cache=True)
+def _sift(documents, scores, size, score, document):  # pragma: no cover - compiled
+    parent = 0
+    while True:
+        child = 2 * parent + 1
+        if child >= size:
+            break
+        right = child + 1
+        if right < size and _worse(
+            scores[right], documents[right], scores[child], documents[child]
+        ):
+            child = right
+        if not _worse(scores[child], documents[child], score, document):
+            break
+        scores[parent], documents[parent] = scores[child], documents[child]
+        parent = child
+    scores[parent], documents[parent] = score, document
