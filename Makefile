@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help venv book chapters html pairs test torture lint measure clean
+.PHONY: help venv book chapters html pairs test torture lint measure bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,10 @@ torture: venv ## kill, damage, mix up and fuzz everything at full size (hours; a
 
 measure: venv ## run the experiments of a tier: make measure TIER=qrecc
 	$(BIN)/disco measure --tier $(TIER)
+
+bench: venv ## measure speed, size and memory against peers (half an hour, alone on the machine)
+	$(BIN)/python -m pip install -q $(PIP_FLAGS) -r requirements-bench.txt
+	$(BIN)/python -m benchmarks
 
 clean: ## remove what was built (not .venv)
 	rm -rf book/_build build dist *.egg-info .pytest_cache .ruff_cache

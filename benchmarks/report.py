@@ -11,7 +11,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from disco_lib.records import measured_root, provenance
+from disco_lib.records import BENCH, measured_root, provenance
 from disco_lib.storage import settings_hash, write_json
 from disco_lib.tables import Table
 
@@ -40,7 +40,7 @@ def write_report(name: str, settings: Mapping[str, Any], rows: Sequence[Row]) ->
     """Write data/measured/bench/NAME.json: settings, provenance, one object a row, a checksum."""
     about = {**provenance(), "numba_threads": numba.get_num_threads()}
     content = {"name": name, "settings": dict(settings), "provenance": about, "rows": list(rows)}
-    path = measured_root() / "bench" / f"{name}.json"
+    path = measured_root() / BENCH / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {**content, "checksum": settings_hash(content)})
     return path

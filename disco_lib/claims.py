@@ -19,7 +19,7 @@ import numpy as np
 
 from disco_lib.errors import DiscoError
 from disco_lib.papers import NOT_YET, Claim, Comparison, load_paper, paper_names
-from disco_lib.records import Record, measured_root, read_record
+from disco_lib.records import BENCH, Record, measured_root, read_record
 from disco_lib.significance import compare
 
 ALPHA = 0.05
@@ -95,9 +95,10 @@ class Verdict:
 
 
 def tiers_measured() -> list[str]:
-    """Tiers that have records below data/measured."""
+    """Tiers that have records below data/measured; benchmarks are kept there too, and no tier."""
     root = measured_root()
-    return sorted(p.name for p in root.iterdir() if any(p.glob("*.json"))) if root.is_dir() else []
+    folders = [p for p in root.iterdir() if p.name != BENCH] if root.is_dir() else []
+    return sorted(p.name for p in folders if any(p.glob("*.json")))
 
 
 def verdicts(

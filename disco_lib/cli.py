@@ -291,6 +291,9 @@ def encode(
 def index(
     vectors: Annotated[Path, typer.Argument(help="A folder that `disco encode` wrote.")],
     out: Annotated[Path, typer.Option(help="The index's folder to write.")],
+    storage: Annotated[
+        str, typer.Option(help="float32, exact; or uint8, a third of the bytes.")
+    ] = "float32",
 ) -> None:
     """Build an inverted index of passage vectors."""
     from disco_lib.index import FORMAT, InvertedIndex
@@ -299,7 +302,7 @@ def index(
 
     _check_out(out, FORMAT)
     stored = load_vectors(vectors)
-    built = InvertedIndex.build(stored.rows, stored.ids)
+    built = InvertedIndex.build(stored.rows, stored.ids, storage, progress=True)
     with sole_writer(out):
         built.save(out)
     typer.echo(f"{out}: {len(stored.ids)} documents, {stored.rows.nnz} postings")

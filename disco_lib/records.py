@@ -84,6 +84,10 @@ def intervals(values: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, 
     }
 
 
+#: The folder of benchmarks below `measured_root`: beside the tiers' folders, and no tier.
+BENCH = "bench"
+
+
 def measured_root() -> Path:
     """Where the repository keeps its records: data/measured."""
     return ROOT / "data" / "measured"

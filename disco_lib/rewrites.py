@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -13,9 +14,10 @@ from typing import Any
 from disco_lib.catalogue import Files, find_files
 from disco_lib.errors import DataError, DiscoError
 from disco_lib.jsonl import read_lines, read_objects
-from disco_lib.storage import atomic_path, read_json, remove_leftovers, write_json
+from disco_lib.storage import atomic_path, read_json, remove_leftovers, sha256_file, write_json
 
 NOTES = "rewriters.json"
+_ASIDE = re.compile(r"\..*\.(lock|part)")
 
 
 def store_rewrites(
@@ -28,7 +30,7 @@ def store_rewrites(
     """Write a data set with one more rewrite: `rewrites` maps each split to {turn_id: text}.
 
     out: the data set's own folder, whose turns files are replaced, or a folder that does not exist
-    yet, which becomes a copy. Every other field of a turn stays as it was. `note` is kept under
+    yet, which becomes a copy; one that is this copy already is written again. Every other field of a turn stays as it was. `note` is kept under
     the rewriter's name in rewriters.json. What killed writers of `out` left is removed, so only one
     process may write it at a time. Raises DiscoError as `check_target` does, and for an unknown
     split or turn; nothing is written then.
@@ -40,7 +42,7 @@ def store_rewrites(
             known = ", ".join(files.turns)
             raise DiscoError(f"{source} has no split {split!r}; it has: {known}.")
     if out.exists():
-        _add(files, out, name, rewrites, note)
+        _add(find_files(out), out, name, rewrites, note)
         return
     out.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(out)
@@ -62,10 +64,34 @@ def check_target(source: Path, out: Path, name: str) -> None:
     if name.split() != [name] or not name.isprintable():
         raise DiscoError(f"A rewrite's name {name!r}: give one word.")
     here = source.resolve()
-    if out.resolve() != here and (out.exists() or here in out.resolve().parents):
+    taken = out.exists() and not _is_copy(source, out, name)
+    if out.resolve() != here and (taken or here in out.resolve().parents):
         fault = "there already" if out.exists() else f"inside {source}"
         raise DiscoError(f"{out}: {fault}. Give {source} itself, or a new folder.")
     read_notes(source)
+
+
+def _is_copy(source: Path, out: Path, name: str) -> bool:
+    """Whether `out` differs from the source in nothing but rewrites of that name, and their note."""
+    try:
+        return name in read_notes(out) and _without(out, name) == _without(source, name)
+    except DiscoError:
+        return False
+
+
+def _without(folder: Path, name: str) -> dict[str, Any]:
+    turns = find_files(folder).turns.values()
+    found: dict[str, Any] = {NOTES: {k: v for k, v in read_notes(folder).items() if k != name}}
+    for path in folder.rglob("*"):
+        if path in turns:
+            rows = [dict(row) for _, row in read_objects(path)]
+            for row in rows:
+                kept = {k: v for k, v in (row.get("rewrites") or {}).items() if k != name}
+                row["rewrites"] = kept
+            found[path.name] = rows
+        elif path.is_file() and path.name != NOTES and not _ASIDE.fullmatch(path.name):
+            found[path.relative_to(folder).as_posix()] = sha256_file(path)
+    return found
 
 
 def read_notes(folder: Path) -> dict[str, dict[str, Any]]:

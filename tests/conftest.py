@@ -6,7 +6,7 @@ import json
 
 import pytest
 import torch
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from transformers import BertConfig, BertForMaskedLM, BertTokenizer
 
 from disco_lib.datasets import Collection, load
@@ -38,6 +38,7 @@ def pytest_configure(config):
         max_examples=10_000 if full else 300,
         derandomize=not full,  # a sample is the same every time
         deadline=None,
+        phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     )
 
