@@ -31,6 +31,10 @@ class OwnIndex(Engine):
         """Positions and scores."""
         return self.index.search_arrays(prepared, k)
 
+    def search_arrays(self, queries: sparse.csr_matrix, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Positions and scores of all queries."""
+        return self.index.search_arrays(queries, k)
+
 
 class PlainAccumulator(Engine):
     """int32 and float32 lists, one accumulator a document, argpartition: public SPLADE code."""

@@ -2,8 +2,8 @@
 
 One block after the other: a bound from the highest weights of its lists says whether any of its
 documents can enter the k best; if so, each of the query's lists is added into the block's
-accumulators (term at a time), and the documents above the worst of the k best so far go into a
-heap. Nothing is left out that could be in the result.
+accumulators (term at a time), and the documents that score above the worst of the k best so far are
+kept; whenever there are 2k of them, the k best stay. Nothing is left out that could be a result.
 
 The bound is safe in floating point too: rounded products and sums never fall when a factor or an
 addend grows, and the bound adds the same terms in the same order.
@@ -60,13 +60,15 @@ def _query(
     weights, steps, weight_starts, step_starts, weight_bases, step_bases, scales, highest, sizes,
     q_terms, q_weights, accumulator, documents, scores,
 ):  # fmt: skip  # pragma: no cover - compiled
-    k, found = len(documents), 0
+    k, found, least = len(documents), 0, np.float32(0)
+    kept_documents = np.empty(2 * k + _CHUNK, dtype=np.int32)
+    kept_scores = np.empty(2 * k + _CHUNK, dtype=np.float32)
     for b in range(len(weight_starts)):
-        if found == k:
+        if least > 0:
             bound = np.float32(0)
             for i in range(len(q_terms)):
                 bound += q_weights[i] * scales[q_terms[i]] * highest[b, q_terms[i]]
-            if bound <= scores[0]:  # of equal scores the earlier document is better
+            if bound <= least:  # of equal scores the earlier document is better
                 continue
         for i in range(len(q_terms)):
             term = q_terms[i]
@@ -84,8 +86,13 @@ def _query(
             else:
                 _add_places(accumulator, steps[step_first:step_last], weights[first:last], weight)
         size = min(sizes[0] - b * sizes[1], sizes[1])
-        found = _collect(accumulator, size, b * sizes[1], documents, scores, found)
-    _rank(documents, scores, found)
+        found, least = _collect(
+            accumulator, size, b * sizes[1], kept_documents, kept_scores, found, least, k
+        )
+    found, least = _prune(kept_documents, kept_scores, found, least, k)
+    order = np.argsort(-kept_scores[:found], kind="mergesort")  # stable: ties stay in order
+    for rank in range(found):
+        documents[rank], scores[rank] = kept_documents[order[rank]], kept_scores[order[rank]]
 
 
 @numba.njit(cache=True)
@@ -110,22 +117,42 @@ def _add_places(accumulator, steps, weights, weight):  # pragma: no cover - comp
 
 
 @numba.njit(cache=True)
-def _collect(accumulator, size, offset, documents, scores, found):  # pragma: no cover - compiled
-    """Put what is good enough into the heap and empty the accumulators."""
-    k = len(documents)
+def _collect(
+    accumulator, size, offset, documents, scores, found, least, k
+):  # pragma: no cover - compiled
+    """Keep what scores above `least` and empty the accumulators; returns (found, least)."""
     bits = accumulator.view(np.int32)  # floats above 0 are ordered as their bits are
     for first in range(0, size, _CHUNK):
         last = min(size, first + _CHUNK)
-        least = scores[0] if found == k else np.float32(0)
         if _maximum(bits[first:last]) <= np.float32(least).view(np.int32):
             continue
         for place in range(first, last):
             if accumulator[place] > least:
-                found = _push(documents, scores, found, accumulator[place], offset + place)
-                least = scores[0] if found == k else np.float32(0)
+                documents[found], scores[found] = offset + place, accumulator[place]
+                found += 1
+        if found >= 2 * k:
+            found, least = _prune(documents, scores, found, least, k)
     for place in range(size):
         accumulator[place] = np.float32(0)
-    return found
+    return found, least
+
+
+@numba.njit(cache=True)
+def _prune(documents, scores, found, least, k):  # pragma: no cover - compiled
+    """Leave the k best of what was kept, in the collection's order; returns (found, least)."""
+    if found < k:
+        return found, least
+    least = np.partition(scores[:found], found - k)[found - k]
+    above = 0
+    for i in range(found):
+        above += scores[i] > least
+    ties, kept = k - above, 0
+    for i in range(found):
+        if scores[i] > least or (scores[i] == least and ties > 0):
+            ties -= scores[i] == least
+            documents[kept], scores[kept] = documents[i], scores[i]
+            kept += 1
+    return kept, least
 
 
 @numba.njit(cache=True)
@@ -135,53 +162,3 @@ def _maximum(numbers):  # pragma: no cover - compiled
         number = numbers[i]
         highest = number if number > highest else highest
     return highest
-
-
-@numba.njit(cache=True, inline="always")
-def _worse(score_a, document_a, score_b, document_b):  # pragma: no cover - compiled
-    return score_a < score_b or (score_a == score_b and document_a > document_b)
-
-
-@numba.njit(cache=True)
-def _push(documents, scores, found, score, document):  # pragma: no cover - compiled
-    # A heap whose root is the worst of the best so far: lowest score, and last document on a tie.
-    if found == len(documents):
-        _sift(documents, scores, found, score, document)
-        return found
-    child = found
-    while child > 0:
-        parent = (child - 1) // 2
-        if not _worse(score, document, scores[parent], documents[parent]):
-            break
-        scores[child], documents[child] = scores[parent], documents[parent]
-        child = parent
-    scores[child], documents[child] = score, document
-    return found + 1
-
-
-@numba.njit(cache=True)
-def _rank(documents, scores, found):  # pragma: no cover - compiled
-    # Taking the worst away again and again leaves the ranking, best first.
-    for last in range(found - 1, 0, -1):
-        worst_score, worst_document = scores[0], documents[0]
-        _sift(documents, scores, last, scores[last], documents[last])
-        scores[last], documents[last] = worst_score, worst_document
-
-
-@numba.njit(cache=True)
-def _sift(documents, scores, size, score, document):  # pragma: no cover - compiled
-    parent = 0
-    while True:
-        child = 2 * parent + 1
-        if child >= size:
-            break
-        right = child + 1
-        if right < size and _worse(
-            scores[right], documents[right], scores[child], documents[child]
-        ):
-            child = right
-        if not _worse(scores[child], documents[child], score, document):
-            break
-        scores[parent], documents[parent] = scores[child], documents[child]
-        parent = child
-    scores[parent], documents[parent] = score, document

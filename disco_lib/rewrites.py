@@ -30,10 +30,10 @@ def store_rewrites(
     """Write a data set with one more rewrite: `rewrites` maps each split to {turn_id: text}.
 
     out: the data set's own folder, whose turns files are replaced, or a folder that does not exist
-    yet, which becomes a copy; one that is this copy already is written again. Every other field of a turn stays as it was. `note` is kept under
-    the rewriter's name in rewriters.json. What killed writers of `out` left is removed, so only one
-    process may write it at a time. Raises DiscoError as `check_target` does, and for an unknown
-    split or turn; nothing is written then.
+    yet, which becomes a copy; one that is this copy already is written again. Every other field of
+    a turn stays as it was. `note` is kept under the rewriter's name in rewriters.json. What killed
+    writers of `out` left is removed, so only one process may write it at a time. Raises DiscoError
+    as `check_target` does, and for an unknown split or turn; nothing is written then.
     """
     check_target(source, out, name)
     files = find_files(source)
@@ -72,7 +72,7 @@ def check_target(source: Path, out: Path, name: str) -> None:
 
 
 def _is_copy(source: Path, out: Path, name: str) -> bool:
-    """Whether `out` differs from the source in nothing but rewrites of that name, and their note."""
+    """Whether `out` differs from the source only in rewrites of that name, and their note."""
     try:
         return name in read_notes(out) and _without(out, name) == _without(source, name)
     except DiscoError:

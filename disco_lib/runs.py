@@ -120,7 +120,9 @@ def read_trec(path: str | Path) -> dict[str, dict[str, float]]:
         raise DiscoError(f"{path}: no such run. Write one with `disco search`.")
     results: dict[str, dict[str, float]] = {}
     try:
-        for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
+        # Decoded whole: read bit by bit, half of a byte order mark would be passed over.
+        text = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+        for number, line in enumerate(text.split("\n"), 1):
             fields = line.split()
             if not fields:
                 continue

@@ -30,7 +30,6 @@ from disco_lib.vectors import cached_vectors, read_csr, write_csr
 MISSING = ("rescore", "available", "zero")
 REBUILD = "disco teach ... --out TEACHER"
 FORMAT = "disco-teacher-1"
-_LARGEST = float(np.finfo(np.float32).max)
 _MOST = float(np.finfo(np.float64).max)
 
 #: score(teacher, turn_id, positions of documents) -> scores, for documents a teacher did not list
@@ -185,18 +184,21 @@ def from_scores(
     values = np.zeros((len(scores), depth), dtype=np.float32)
     for i, (turn, ranking) in enumerate(scores.items()):
         best = sorted(ranking.items(), key=lambda item: -item[1])
-        for j, (pid, value) in enumerate(best):
+        for j, (pid, _) in enumerate(best):
             if pid not in place:
                 raise DiscoError(
                     f"{source}: turn {turn!r} lists {pid!r}, which the collection does not hold. "
                     "Give the run and the collection it was made on."
                 )
-            if abs(value) > _LARGEST:
-                raise DiscoError(
-                    f"{source}: turn {turn!r} gives {pid!r} the score {value!r}, too large for a "
-                    "float32 number. Scale the scores down."
-                )
-            documents[i, j], values[i, j] = place[pid], value
+            documents[i, j] = place[pid]
+        with np.errstate(over="ignore"):
+            values[i, : len(best)] = [value for _, value in best]
+        if not np.isfinite(values[i]).all():
+            pid, value = best[int(np.argmin(np.isfinite(values[i])))]
+            raise DiscoError(
+                f"{source}: turn {turn!r} gives {pid!r} the score {value!r}, too large for a "
+                "float32 number. Scale the scores down."
+            )
     return DistillationRun(list(scores), list(pids), documents, values)
 
 
@@ -209,7 +211,7 @@ def read_disco_json(path: Path) -> dict[str, dict[str, float]]:
         raise DiscoError(f"{path}: no such distillation run. Write one with `disco teach`.")
     remedy = "The form is {turn_id: {pid: score}}."
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")
         content = json.loads(text, object_pairs_hook=no_repeats)
     except json.JSONDecodeError as error:
         raise DataError(path, error.lineno, None, f"not JSON ({error.msg})", remedy) from error

@@ -304,7 +304,7 @@ Table.of(rows)
 # length:
 
 # %% mystnb={"figure": {"caption": "Each dot is one query. Above the line a query asks for terms whose lists are longer than the average list. At the same number of active terms, queries differ in the postings they touch.", "name": "splade-postings"}, "image": {"alt": "Scatter plot of postings touched against active terms for queries in four forms, with a straight line for lists of average length."}}
-lengths = np.diff(lab.index.starts)
+lengths = lab.index.postings.counts
 plots.scatter(
     {n: (active_terms(v), touched[n]) for n, v in queries.items()},
     xlabel="active terms of the query",

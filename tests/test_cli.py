@@ -681,7 +681,7 @@ def test_damaged_and_missing_vectors(vectors_folder, index_folder, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", ["starts.npy", "documents.npy", "weights.npy", "ids.json"])
+@pytest.mark.parametrize("name", ["weight_starts.npy", "steps.npy", "weights.npy", "id_text.npy"])
 def test_a_damaged_index(index_folder, queries_folder, tmp_path, name):
     flip(index_folder / name, 100)
     arguments = ["search", index_folder, "--queries", queries_folder, "--out", tmp_path / "r"]
