@@ -46,7 +46,7 @@ test: lint html ## ruff, the tests, the rendered book, and every chapter execute
 	$(BIN)/python -m pytest tests
 	$(BIN)/python -m pytest --nbval-lax --nbval-cell-timeout=600 notebooks
 
-torture: venv ## kill, damage, mix up and fuzz everything at full size (hours; a sample is in make test)
+torture: venv ## kill, damage, mix up and fuzz everything at full size (half an hour; a sample is in make test)
 	$(BIN)/python -m pytest tests/torture --torture
 
 measure: venv ## run the experiments of a tier: make measure TIER=qrecc

@@ -20,7 +20,9 @@ def main(
     documents: Annotated[
         list[int] | None, typer.Option(help="Sizes to search.  [default: 200000 1000000]")
     ] = None,
-    lucene: Annotated[bool, typer.Option(help="Compare with Lucene, up to 200,000.")] = True,
+    peers_limit: Annotated[
+        int, typer.Option(help="Documents up to which Lucene, BMP and Seismic are built.")
+    ] = 200_000,
 ) -> None:
     """Run the benchmarks, one after the other; leave the machine alone meanwhile."""
     chosen = only or list(NAMES)
@@ -30,7 +32,7 @@ def main(
     if "search" in chosen:
         from benchmarks.search import measure_search
 
-        measure_search(documents or [200_000, 1_000_000], [100, 1000], lucene)
+        measure_search(documents or [200_000, 1_000_000], [100, 1000], peers_limit)
     if "growth" in chosen:
         from benchmarks.growth import measure_growth
 

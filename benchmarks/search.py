@@ -17,22 +17,35 @@ from benchmarks.vectors import real_vectors, recombined, source
 from disco_lib.engines import BmpEngine, Engine, LuceneEngine, SeismicEngine
 from disco_lib.index import InvertedIndex
 
-LUCENE_LIMIT = 200_000  # documents; its builder writes every weight as that many words
+QUERIES = 100
+#: Documents up to which the other engines are built: at a million, Seismic takes 20 minutes and
+#: Lucene, whose builder writes every weight as that many words, over half an hour.
+PEERS_LIMIT = 200_000
 
 
-def measure_search(sizes: list[int], depths: list[int], lucene: bool = True) -> Path:
-    """Time every engine at every size and write data/measured/bench/search.json."""
+def measure_search(sizes: list[int], depths: list[int], limit: int = PEERS_LIMIT) -> Path:
+    """Time every engine at every size and write data/measured/bench/search.json.
+
+    limit: documents up to which Lucene, BMP and Seismic take part.
+    """
     numba.set_num_threads(1)
-    documents, queries = real_vectors()
+    documents, queries = real_vectors(QUERIES)
     rows: list[Row] = []
     for size in sizes:
         vectors = recombined(documents, size)
         exact = _exact(vectors, queries, max(depths))
-        for engine in _engines(vectors, lucene and size <= LUCENE_LIMIT):
+        for engine in _engines(vectors, size <= limit):
             rows += _rows(engine, size, vectors, queries, depths, exact)
         _ratios(rows)
         show([row for row in rows if row["documents"] == size], f"{size:,} documents")
-    settings = {"data": source()[0], "sizes": sizes, "k": depths, "repeats": REPEATS, "threads": 1}
+    settings = {
+        "data": source()[0],
+        "sizes": sizes,
+        "k": depths,
+        "queries": QUERIES,
+        "repeats": REPEATS,
+        "threads": 1,
+    }
     return write_report("search", settings, rows)
 
 
@@ -51,7 +64,7 @@ def _exact(
 _CHECKED = 50  # queries whose ranking is compared
 
 
-def _engines(vectors: sparse.csr_matrix, lucene: bool) -> Iterator[Engine]:
+def _engines(vectors: sparse.csr_matrix, others: bool) -> Iterator[Engine]:
     names = [str(i) for i in range(vectors.shape[0])]
     yield _built(lambda _: PlainAccumulator(vectors))
     for storage in ("uint8", "float32"):
@@ -61,8 +74,7 @@ def _engines(vectors: sparse.csr_matrix, lucene: bool) -> Iterator[Engine]:
             )
         )
     yield _built(lambda _: ScipyProduct(vectors))
-    builders = [SeismicEngine, BmpEngine, *([LuceneEngine] if lucene else [])]
-    for builder in builders:
+    for builder in (SeismicEngine, BmpEngine, LuceneEngine) if others else ():
         with tempfile.TemporaryDirectory() as folder:
             yield _built(lambda at, builder=builder: builder.build(vectors, at), Path(folder))
 

@@ -10,7 +10,7 @@ processor's cache. The list of a term in a block is
             have, where a processor adds whole vectors at a time
 
 A weight is a float32, or one byte: w = scale_j c with c = 1..255 and scale_j = max_d w_dj / 255,
-so that it is off by at most scale_j / 2.
+so that it is off by at most scale_j / 2; one below that is kept as scale_j.
 """
 
 from __future__ import annotations

@@ -342,8 +342,8 @@ share_dots(kinds, "share of the split's turns") if examples else no_kinds
 #
 # A collection may hold more than one rewrite of a turn. Each rewriter can be
 # a teacher: DiSCo has people and two language models. There are others that
-# need no model at all and append words of the history to the utterance.
-# Which ones are here?
+# need no model at all: historical query expansion {cite}`lin2021hqe`
+# appends salient words of earlier utterances. Which ones are here?
 
 # %%
 from disco_lib.portrait import rewriter_names, rewriter_rows
