@@ -126,10 +126,10 @@ def rewrite(
         ),
     ] = "smollm2",
     prompt: Annotated[
-        str | None, typer.Option(help="A prompt's name or YAML file.  [default: disco-chat]")
+        str | None, typer.Option(help="A prompt's name or YAML file; disco-chat if none.")
     ] = None,
     split: Annotated[
-        list[str] | None, typer.Option(help="Only this split; again for more.  [default: all]")
+        list[str] | None, typer.Option(help="Only this split; again for more; all if none.")
     ] = None,
     setting: Annotated[
         list[str] | None,
@@ -139,13 +139,19 @@ def rewrite(
 ) -> None:
     """Rewrite every turn's utterance and store the rewrites; killed, the same command goes on."""
     from disco_lib.datasets import load
-    from disco_lib.rewrites import check_target, store_rewrites
+    from disco_lib.rewrites import check_target, read_notes, store_rewrites
     from disco_lib.storage import cache_root, settings_hash, sole_writer
 
     collection = load(data)
     splits = list(dict.fromkeys(split or collection.splits))
     turns = {name: collection.iter_turns(name) for name in splits}
     check_target(collection.folder, out, name)
+    there = {n for s in collection.splits for n in collection.turns(s).features["rewrites"]}
+    if name in there and name not in read_notes(collection.folder):
+        raise DiscoError(
+            f"--name {name}: {collection.folder} has such rewrites, which no program made; they "
+            "would be lost. Choose another name."
+        )
     values = _settings_of(setting or [])
     rewriter = _rewriter(model, prompt, values, collection)
 

