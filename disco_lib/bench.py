@@ -584,7 +584,9 @@ def lucene(documents: sparse.csr_matrix, queries: sparse.csr_matrix, k: int) -> 
         command = [sys.executable, "-c", code, folder, str(k)]
         try:
             subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
-            return Beside(np.load(at / "found.npy"), int((at / "bytes").read_text()), "")
+            return Beside(
+                np.load(at / "found.npy", allow_pickle=False), int((at / "bytes").read_text()), ""
+            )
         except (subprocess.SubprocessError, OSError, ValueError):
             return Beside(None, 0, "Lucene did not start here, so it is left out")
 

@@ -164,7 +164,9 @@ def rewrite(
     options += [f"--split {name}" for name in split or []]
     options += [f"--set {change}" for change in setting or []]
     options += [f"--batch-size {batch_size}"] if batch_size != 16 else []
-    start = f"disco rewrite --data {data} --name {name} --out {out}"
+    # A note travels with the data: of a whole path it keeps the last name.
+    place = out.name if out.is_absolute() else out
+    start = f"disco rewrite --data {collection.name} --name {name} --out {place}"
     command = " ".join([start, *options])
     note = note_of(rewriter, command, model, flat, texts)
     with sole_writer(cache_root() / "stores" / settings_hash({"out": str(out.resolve())})):
