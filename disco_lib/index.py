@@ -113,7 +113,7 @@ class InvertedIndex:
         # Only a scale can make them infinite before a posting's weight, which may be 0, is known.
         if self.storage == "uint8" and queries.nnz:
             highest = float(queries.data.max()) * float(self.postings.scales.max())
-            if highest > np.finfo(np.float32).max:
+            if highest > float(np.finfo(np.float32).max):
                 raise DiscoError(_TOO_LARGE)
 
     def save(self, path: str | Path) -> None:
