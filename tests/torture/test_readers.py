@@ -115,7 +115,8 @@ def _check_refusal(error, path, content):
     assert len(text) < 1000 + len(str(path)) and text.rstrip().endswith((".", '"}.', "}."))
     assert "\n" not in text.replace(str(path), "")
     if isinstance(error, DataError) and error.line is not None:
-        assert 1 <= error.line <= content.count(b"\n") + 1
+        lines = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n").count(b"\n") + 1
+        assert 1 <= error.line <= lines
         assert text.startswith(f"{path}:{error.line}: ")
 
 
