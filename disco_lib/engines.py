@@ -99,7 +99,7 @@ class LuceneEngine(Engine):
 
 
 class BmpEngine(Engine):
-    """Block-Max Pruning (Mallia et al., 2024), exact: alpha and beta of 1."""
+    """Block-Max Pruning (Mallia et al., 2024): exact over whole weights, the query's too."""
 
     name = "BMP"
 
