@@ -542,7 +542,7 @@ Table.of(
 # `make bench` measures large collections and writes what it finds to
 # `data/measured/bench`. Real vectors are recombined, with a fixed seed, into
 # as many documents as wanted: each mixes the terms of two real ones, weights
-# kept. Everything runs on the same machine in the same run, searches on one
+# kept. Each comparison is made on one machine in one run, searches on one
 # thread. These are the records that the rest of the chapter reads:
 
 # %%
