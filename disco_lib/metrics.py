@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import ranx
+from numba.core.errors import NumbaTypeSafetyWarning
 from ranx import Qrels, Run
 
 from disco_lib.conversations import Turn
@@ -63,13 +65,16 @@ def evaluate(
     results = run.to_dict() if len(run) else {}
     numbers: dict[str, int] = {}
     grades = {turn: {_short(p, numbers): g for p, g in judged[turn].items()} for turn in chosen}
-    table = ranx.evaluate(
-        Qrels(grades),
-        Run({turn: _by_rank(results.get(turn, {}), numbers) for turn in chosen}),
-        [METRICS[name] for name in metrics],
-        return_mean=False,
-        make_comparable=True,
-    )
+    with warnings.catch_warnings():
+        # Told once, when ranx is compiled for the first time; its counts are far below 2^63.
+        warnings.simplefilter("ignore", NumbaTypeSafetyWarning)
+        table = ranx.evaluate(
+            Qrels(grades),
+            Run({turn: _by_rank(results.get(turn, {}), numbers) for turn in chosen}),
+            [METRICS[name] for name in metrics],
+            return_mean=False,
+            make_comparable=True,
+        )
     columns = table if isinstance(table, dict) else {METRICS[metrics[0]]: table}
     # ranx sorts turns by id; give them back in the order asked for.
     place = {turn: i for i, turn in enumerate(sorted(chosen))}
