@@ -80,11 +80,11 @@ def _query(
             step_last = step_bases[b] + np.int64(step_starts[b, term + 1])
             weight = q_weights[i] * scales[term]
             if step_first == step_last:
-                _add_all(accumulator, weights[first:last], weight)
+                add_all(accumulator, weights[first:last], weight)
             elif step_last - step_first == last - first:
-                _add_gaps(accumulator, steps[step_first:step_last], weights[first:last], weight)
+                add_gaps(accumulator, steps[step_first:step_last], weights[first:last], weight)
             else:
-                _add_places(accumulator, steps[step_first:step_last], weights[first:last], weight)
+                add_places(accumulator, steps[step_first:step_last], weights[first:last], weight)
         size = min(sizes[0] - b * sizes[1], sizes[1])
         found, least = _collect(
             accumulator, size, b * sizes[1], kept_documents, kept_scores, found, least, k
@@ -96,13 +96,15 @@ def _query(
 
 
 @numba.njit(cache=True)
-def _add_all(accumulator, weights, weight):  # pragma: no cover - compiled
+def add_all(accumulator, weights, weight):  # pragma: no cover - compiled
+    """Add a dense list into a block's accumulators float32: weight times each stored weight."""
     for place in range(len(weights)):
         accumulator[place] += weight * np.float32(weights[place])
 
 
 @numba.njit(cache=True)
-def _add_gaps(accumulator, steps, weights, weight):  # pragma: no cover - compiled
+def add_gaps(accumulator, steps, weights, weight):  # pragma: no cover - compiled
+    """Add a list of gaps: steps uint8 (postings,), the first counts from the place before 0."""
     place = np.uint64(0xFFFFFFFFFFFFFFFF)  # one before the first; unsigned numbers wrap around
     for p in range(len(steps)):
         place += np.uint64(steps[p])
@@ -110,7 +112,8 @@ def _add_gaps(accumulator, steps, weights, weight):  # pragma: no cover - compil
 
 
 @numba.njit(cache=True)
-def _add_places(accumulator, steps, weights, weight):  # pragma: no cover - compiled
+def add_places(accumulator, steps, weights, weight):  # pragma: no cover - compiled
+    """Add a list of places: steps uint8 (2 postings,), the low byte of each place first."""
     for p in range(len(weights)):
         place = np.uint64(steps[2 * p]) | (np.uint64(steps[2 * p + 1]) << np.uint64(8))
         accumulator[place] += weight * np.float32(weights[p])

@@ -12,12 +12,14 @@ import textwrap
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import NullFormatter
 
 from disco_lib.errors import DiscoError
 
@@ -182,6 +184,53 @@ def scatter(
                 if side.get_view_interval()[1] >= 10_000:
                     side.set_major_formatter("{x:,.0f}")
         _legend(figure, axis)
+    return figure
+
+
+def log_lines(
+    panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]],
+    xlabel: str | Sequence[str],
+) -> Figure:
+    """Panels {ylabel: {series: (x, y)}} side by side, both axes logarithmic, a marker a point."""
+    if not panels:
+        raise DiscoError("Nothing to draw: give at least one panel.")
+    names = [xlabel] * len(panels) if isinstance(xlabel, str) else list(xlabel)
+    with _figure(1, len(panels), height=3.0) as (figure, axes):
+        for axis, (ylabel, series), below in zip(axes, panels.items(), names, strict=True):
+            for number, (label, (x, y)) in enumerate(series.items()):
+                look = {"color": COLOURS[number], "marker": MARKERS[number]}
+                axis.plot(x, y, label=label, linestyle=DASHES[number], **look)
+            axis.set(xscale="log", yscale="log", xlabel=below, ylabel=ylabel)
+            for scale in (axis.xaxis, axis.yaxis):
+                scale.set_minor_formatter(NullFormatter())
+            if max(x) < 100 * min(x):  # too few powers of ten for ticks
+                axis.set_xticks(list(x), [f"{value:,}" for value in x])
+            axis.legend(fontsize=7, loc="upper left")
+            low, high = axis.get_ylim()
+            axis.set_ylim(low, high * (high / low) ** 0.4)  # room for the legend
+    return figure
+
+
+def histogram(values: np.ndarray, xlabel: str, ylabel: str, bins: int = 60) -> Figure:
+    """How often values fall into equal bins, as shares of all values."""
+    if not len(values):
+        raise DiscoError("Nothing to draw: give at least one value.")
+    with _figure(1, 1, height=2.6) as (figure, (axis,)):
+        share = np.full(len(values), 1 / len(values))
+        axis.hist(values, bins=bins, weights=share, color=COLOURS[0])
+        axis.set(xlabel=xlabel, ylabel=ylabel)
+    return figure
+
+
+def adjusted(figure: Figure, line: tuple[float, str] | None = None, **axis: Any) -> Figure:
+    """A figure of one axis with other settings of that axis, and a dashed line up from x = line."""
+    (only,) = figure.axes
+    only.set(**axis)
+    if line is not None:
+        place, text = line
+        only.axvline(place, color="black", linestyle="--", linewidth=1)
+        top = only.get_xaxis_transform()
+        only.annotate(text, (place, 0.93), (4, 0), xycoords=top, textcoords="offset points")
     return figure
 
 

@@ -125,7 +125,7 @@ print(f"{vectors.nnz / N:.1f} postings a passage")
 
 # %% mystnb={"figure": {"caption": "Share of all touched postings that belong to terms at least as frequent as the horizontal axis says. The dashed line marks the frequency from which our index stores a list densely. What lies to the right of it is the work that a processor can do many documents at a time.", "name": "index-frequency"}, "image": {"alt": "Two falling curves, for short and long queries: share of touched postings against document frequency on a logarithmic axis, with a vertical dashed line at the threshold of dense lists."}}
 from disco_lib import plots
-from disco_lib.bench import adjusted, touched_by_frequency
+from disco_lib.index_views import touched_by_frequency
 from disco_lib.postings import DENSE
 
 dense_from = DENSE["uint8"]
@@ -138,7 +138,7 @@ figure = plots.curves(
     xlabel="share of passages that have the term (document frequency)",
     ylabel="share of touched postings",
 )
-adjusted(figure, (dense_from, "dense"), xscale="log", ylim=(0, 1.02))
+plots.adjusted(figure, (dense_from, "dense"), xscale="log", ylim=(0, 1.02))
 
 # %%
 for kind, rows in queries.items():
@@ -170,7 +170,7 @@ for kind, rows in queries.items():
 # and kept in the cache folder.
 
 # %%
-from disco_lib.bench import machine_speeds
+from disco_lib.machine import machine_speeds
 from disco_lib.postings import BLOCK
 from disco_lib.tables import Table
 
@@ -209,7 +209,7 @@ print(f"{BLOCK:,} documents a block")
 print(f"{BLOCK * 4 // 1024} KiB of accumulators")
 
 # %% mystnb={"figure": {"caption": "Every list of the first block, one dot each: how frequent its term is, and how many bytes it spends on a posting. Gaps take two bytes, more where distances have to be bridged; places take three; a dense list is dear where it begins, and cheaper than gaps for terms that more than half of the documents have. The plain layout takes eight.", "name": "index-forms"}, "image": {"alt": "Scatter plot of bytes a posting against share of documents with the term, on a logarithmic axis; lists of gaps lie near two bytes, lists of places at three, dense lists on a falling line at the right."}}
-from disco_lib.bench import FORMS, list_bytes, list_forms
+from disco_lib.index_views import FORMS, list_bytes, list_forms
 from disco_lib.postings import pack
 
 postings = pack(vectors, "uint8")
@@ -225,7 +225,7 @@ figure = plots.scatter(
     xlabel="share of the block's documents that have the term",
     ylabel="bytes a posting",
 )
-adjusted(figure, xscale="log", xlim=(0.5 / min(N, BLOCK), 1.1))
+plots.adjusted(figure, xscale="log", xlim=(0.5 / min(N, BLOCK), 1.1))
 
 # %% [markdown]
 # One list of each form, as it is stored: the longest of its kind, its first
@@ -233,7 +233,7 @@ adjusted(figure, xscale="log", xlim=(0.5 / min(N, BLOCK), 1.1))
 # places come in pairs, the low one first.
 
 # %%
-from disco_lib.bench import list_parts
+from disco_lib.index_views import list_parts
 
 rows = []
 for form, name in FORMS.items():
@@ -275,7 +275,7 @@ Table.of(rows)
 # takes one byte a weight, which comes next.
 
 # %%
-from disco_lib.bench import bytes_touched
+from disco_lib.index_views import bytes_touched
 from disco_lib.sparsity import postings_touched
 
 exact = InvertedIndex.build(vectors, lab.collection.pids)
@@ -299,14 +299,12 @@ Table.of(rows)
 # posting. In numpy:
 
 # %% mystnb={"figure": {"caption": "The error of every stored weight, in steps of its term's scale. Rounding is off by half a step at most, in either direction alike. The few errors beyond are weights below half a step, which are raised to a whole one, since 0 would lose the posting. The peak at 0 holds the highest weight of each term, which is stored exactly.", "name": "index-error"}, "image": {"alt": "Histogram of the quantisation error: nearly level between minus one half and one half of a step, with a peak at zero and next to nothing above one half."}}
-from disco_lib.bench import histogram
-
 highest = vectors.max(axis=0).toarray()[0].astype(np.float32)
 step = (highest / np.float32(255))[vectors.indices]
 codes = np.clip(np.floor(vectors.data / step + np.float32(0.5)), 1, 255)
 stored = vectors.copy()
 stored.data = (step * codes).astype(np.float32)
-histogram(
+plots.histogram(
     (stored.data - vectors.data) / step,
     xlabel="error of a weight (steps of its term's scale)",
     ylabel="share of postings",
@@ -319,8 +317,8 @@ histogram(
 # %%
 import copy
 
-from disco_lib.bench import overlap
 from disco_lib.closeup import evaluate_queries
+from disco_lib.index_views import overlap
 
 in_bytes = copy.copy(lab)
 in_bytes.index = coarse
@@ -356,7 +354,7 @@ Table.of(rows)
 # in full and multiplied in 64-bit floats:
 
 # %%
-from disco_lib.bench import all_scores
+from disco_lib.index_views import all_scores
 
 for index, weights in ((exact, vectors), (coarse, stored)):
     for kind, asked in queries.items():
@@ -390,7 +388,7 @@ for index, weights in ((exact, vectors), (coarse, stored)):
 # comes, and sorted by each passage's heaviest term. We look for the ten best.
 
 # %%
-from disco_lib.bench import blocks_skipped
+from disco_lib.index_views import blocks_skipped
 
 some = {kind: asked[:100] for kind, asked in queries.items()}
 heaviest = np.asarray(vectors.argmax(axis=1)).ravel()
@@ -507,7 +505,7 @@ except IntegrityError as error:
 # package (`requirements-bench.txt`); without it, this cell says so.
 
 # %%
-from disco_lib.bench import lucene
+from disco_lib.lucene import lucene
 
 first, asked = vectors[:20_000], queries["short"]
 beside = lucene(first, asked, 100)
@@ -555,7 +553,7 @@ measured_on(records)
 # ### Search
 
 # %% mystnb={"figure": {"caption": "Time of a query by engine, exact and approximate ones together; further left is faster. Read it with the overlap at the right: a fast answer that misses passages is another product. The collection is the largest that every engine was run with.", "name": "index-search"}, "image": {"alt": "Dots on a logarithmic axis of milliseconds a query, one row an engine, circles for short and squares for long queries, with the overlap with the exact ranking beside each row."}}
-from disco_lib.bench import search_dots
+from disco_lib.bench_plots import search_dots
 
 search_dots(records["search"])
 
@@ -589,7 +587,7 @@ bench_table(search, columns, documents=size, k=100)
 # ### How cost grows
 
 # %% mystnb={"figure": {"caption": "Time of a query, size, and time to build and to open, against the number of documents. On these axes a straight line of slope one is growth in proportion. The plain accumulator bends upwards where its accumulators leave the cache, if it does; the index has fixed costs that show at the left.", "name": "index-growth"}, "image": {"alt": "Three panels with logarithmic axes over the number of documents: milliseconds a query for index and plain accumulator, megabytes of the index and of eight bytes a posting, seconds to build and to open."}}
-from disco_lib.bench import growth_lines
+from disco_lib.bench_plots import growth_lines
 
 growth_lines(records["growth"])
 
@@ -631,7 +629,6 @@ bench_table(records["training"], columns)
 # %% mystnb={"figure": {"caption": "Memory kept for the backward pass, model included, by batch at 64 tokens (left) and by length at 4 texts (right). The whole logits grow with batch times length times vocabulary; the lean head with the active entries.", "name": "index-memory"}, "image": {"alt": "Two panels with logarithmic axes: megabytes kept against batch size and against length; the line of the whole logits lies far above that of the lean head."}}
 import torch
 
-from disco_lib.bench import log_lines
 from disco_lib.memory import kept_for_backward
 
 texts = lab.collection.passage_texts()[:100]
@@ -658,7 +655,7 @@ for name, head in heads.items():
     by_batch, by_length = panels.values()
     by_batch[name] = (batches, [kept(head, B, 64) for B in batches])
     by_length[name] = (lengths, [kept(head, 4, L) for L in lengths])
-log_lines(panels, ["texts in a batch", "tokens a text"])
+plots.log_lines(panels, ["texts in a batch", "tokens a text"])
 
 # %% [markdown]
 # ## What was aimed at, and what was reached
@@ -667,7 +664,7 @@ log_lines(panels, ["texts in a batch", "tokens a text"])
 # the record.
 
 # %%
-from disco_lib.bench import targets
+from disco_lib.targets import targets
 
 rows = targets(records)
 Table.of(rows)
@@ -685,7 +682,7 @@ for word, sign in (("reached", "yes"), ("not reached", "no"), ("open", "open")):
 # in the cache. If the record comes from another machine, compare with care.
 
 # %%
-from disco_lib.bench import search_bounds
+from disco_lib.machine import search_bounds
 
 print(f"copying: {speeds.copy:.1f} GB a second")
 print(f"adding: {speeds.forms['gaps']:.2f} ns a posting in gaps")
@@ -706,7 +703,7 @@ search_bounds(records["growth"], speeds)
 # product and computes only those exactly.
 
 # %%
-from disco_lib.bench import product_bounds
+from disco_lib.machine import product_bounds
 
 product_bounds(records)
 

@@ -1,4 +1,4 @@
-"""Fixtures that every test may use: a cache of its own, a tiny encoder, a tiny collection."""
+"""Fixtures that every test may use: a private cache, tiny models and data, bench records."""
 
 import copy
 import gc
@@ -24,6 +24,15 @@ ASPECTS = {
 QUESTIONS = {"made": "how is {} made", "cost": "what does {} cost", "history": "who first had {}"}
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 MORE = "it them one this that again is was are be ? . , and or not why when where ##s ##ed".split()
+#: Engines of a benchmark's record: milliseconds a query, overlap with the exact ranking.
+ENGINES = {
+    "plain accumulator": (12.0, 1.0),
+    "InvertedIndex uint8": (3.0, 0.998),
+    "InvertedIndex float32": (4.0, 1.0),
+    "Seismic": (6.0, 0.9),
+    "BMP": (90.0, 0.99),
+    "Lucene impact": (30.0, 0.995),
+}
 
 
 def pytest_addoption(parser):
@@ -123,6 +132,18 @@ def collection(collection_folder) -> Collection:
     return load(collection_folder)
 
 
+@pytest.fixture
+def bench_records():
+    """Return records in the shape of those of benchmarks/, with numbers that are easy to divide."""
+    speed = {"multiply-adds a second of the vocabulary product": 39.06816, "batch": 10}
+    return {
+        "search": _bench_record("search", {"threads": 1}, _search_rows()),
+        "growth": _bench_record("growth", {"threads": 1}, _growth_rows()),
+        "encoding": _bench_record("encoding", {"tokens": 128}, _encoding_rows()),
+        "training": _bench_record("training", speed, _training_rows()),
+    }
+
+
 def _conversation(topic, number):
     order = list(QUESTIONS)[number % 3 :] + list(QUESTIONS)[: number % 3]
     for place, aspect in enumerate(order):
@@ -143,3 +164,77 @@ def _conversation(topic, number):
 
 def _write(path, rows):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def _search_rows():
+    for engine, (ms, overlap) in ENGINES.items():
+        for size in (200_000, 1_000_000):
+            if engine == "Lucene impact" and size == 1_000_000:
+                continue
+            for kind, factor in (("short", 1.0), ("long", 2.0)):
+                for k in (100, 1_000):
+                    yield {
+                        "engine": engine,
+                        "documents": size,
+                        "queries": kind,
+                        "k": k,
+                        "median ms": ms * factor * size / 1_000_000 + (k == 1_000),
+                        "p99 ms": 2 * ms,
+                        "overlap": overlap,
+                        "bytes a posting": 2.0,
+                        "share of 8 bytes": 0.25,
+                        "build s": 1.0,
+                        "times faster": 12.0 / ms,
+                    }
+
+
+def _growth_rows():
+    for size in (10_000, 100_000, 1_000_000):
+        row = {
+            "documents": size,
+            "postings a document": 200.0,
+            "documents a second, built": 150_000 - size // 100,
+            "ms to open": 120.0 * size / 1_000_000,
+            "MB": 400 * size / 1_000_000,
+            "share of 8 bytes": 0.25,
+        }
+        for kind, touched in (("short", 2), ("long", 10)):
+            row[f"postings, {kind}"] = touched * size
+            row[f"ms, {kind}, index"] = touched * size / 1_000_000
+            row[f"ms, {kind}, plain"] = 4.0 * touched * size / 1_000_000
+        yield row
+
+
+def _training_rows():
+    for tokens, ratio, memory in ((64, 16.0, 0.15), (128, 24.0, 0.1)):
+        for way in ("public recipe", "disco_lib"):
+            own = way == "disco_lib"
+            yield {
+                "way": way,
+                "document tokens": tokens,
+                "query tokens": 100.0,
+                "ms a step": 250.0,
+                "queries a second": 40.0,
+                "peak MiB": 1000,
+                "MiB above start": 500,
+                "times public recipe": ratio if own else 1.0,
+                "times sentence-transformers": ratio + 2 if own else 1.1,
+                "share of its memory": memory if own else 1.0,
+            }
+
+
+def _encoding_rows():
+    rows = (
+        ("sentence-transformers", 50.0, 1.0, 0.0, 1.0),
+        ("disco_lib", 160.0, 3.2, 1e-6, 0.999),
+        ("bfloat16 product (not used)", None, None, 0.09, 0.95),
+    )
+    names = ("encoder", "passages a second", "times faster", "largest difference", "overlap at 100")
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def _bench_record(name, settings, rows):
+    about = {"date": "2026-01-02", "commit": "abc", "machine": "Linux, 2 cores", "threads": 2}
+    about["versions"] = {"torch": "2.9", "numba": "0.62"}
+    settings = {"data": "mini", **settings}
+    return {"name": name, "settings": settings, "provenance": about, "rows": list(rows)}

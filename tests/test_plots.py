@@ -24,6 +24,8 @@ FIGURES = {
     "lines": lambda: plots.lines(SERIES, "depth (turns)", "terms"),
     "curves": lambda: plots.curves(PAIRS, "rank", "share", log=True),
     "scatter": lambda: plots.scatter(PAIRS, "terms", "postings", {"it": (1, 3)}, (2.0, "even")),
+    "log_lines": lambda: plots.log_lines({"ms": PAIRS, "MB": PAIRS}, "documents"),
+    "histogram": lambda: plots.histogram(np.arange(9.0), "weight (no unit)", "share"),
 }
 
 each_figure = pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
@@ -112,6 +114,30 @@ def test_scatter_holds_the_pairs_and_the_line_its_slope():
     offsets = [c.get_offsets().tolist() for c in axis.collections]
     assert offsets == [[[1, 3], [2, 5]], [[4, 6]]]
     assert axis.lines[0].get_slope() == 1.5
+
+
+def test_panels_have_their_own_axes():
+    figure = plots.log_lines(
+        {"a": {"s": ([1, 2, 4], [1, 2, 3])}, "b": {"s": ([1], [1])}}, ["x", "y"]
+    )
+    assert [axis.get_xlabel() for axis in figure.axes] == ["x", "y"]
+    assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == ["1", "2", "4"]
+    with pytest.raises(DiscoError, match="Nothing to draw"):
+        plots.log_lines({}, "x")
+
+
+def test_histogram_shows_shares():
+    figure = plots.histogram(np.array([0.0, 0.0, 1.0, 1.0]), "x", "share", bins=2)
+    assert [bar.get_height() for bar in figure.axes[0].patches] == [0.5, 0.5]
+    with pytest.raises(DiscoError, match="Nothing to draw"):
+        plots.histogram(np.zeros(0), "x", "share")
+
+
+def test_a_figure_is_adjusted():
+    figure = plots.adjusted(plots.histogram(np.arange(3.0), "x", "y"), (1.5, "here"), ylim=(0, 2))
+    (axis,) = figure.axes
+    assert axis.get_ylim() == (0, 2) and axis.texts[0].get_text() == "here"
+    assert axis.get_lines()[0].get_xdata() == [1.5, 1.5]
 
 
 @pytest.mark.parametrize(
