@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import json
 import math
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +14,15 @@ import numpy as np
 import torch
 from scipy import sparse
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 from transformers import Trainer, TrainingArguments, set_seed
 
-from disco_lib.conversations import INPUTS, Limits, Turn, context_ids
 from disco_lib.datasets import Collection
+from disco_lib.distil_settings import DistilSettings
 from disco_lib.encoders import REBUILD, STUDENT_SETTINGS, SpladeEncoder
 from disco_lib.errors import DiscoError, IntegrityError
 from disco_lib.losses import Batch, Objective
-from disco_lib.sampling import Sample, WindowSampler
+from disco_lib.sampling import Sample
+from disco_lib.schedule import Example, Schedule, make_examples
 from disco_lib.sparsity import activation
 from disco_lib.storage import (
     MANIFEST,
@@ -41,136 +39,6 @@ from disco_lib.teachers import DistillationRun
 from disco_lib.vectors import cached_vectors
 
 FORMAT = "disco-student-1"
-
-#: Setting -> (type, least value or None, greatest value); None: the least itself is not allowed.
-_RANGES: dict[str, tuple[type, float | None, float]] = {
-    "epochs": (float, None, math.inf),
-    "steps": (int, 1, math.inf),
-    "min_depth": (int, 1, math.inf),
-    "batch_size": (int, 1, math.inf),
-    "learning_rate": (float, None, math.inf),
-    "warmup": (float, 0, 1),
-    "weight_decay": (float, 0, math.inf),
-    "max_grad_norm": (float, 0, math.inf),
-    "ramp": (float, 0, 1),
-    "dropout": (float, 0, 1),
-    "document_length": (int, 2, math.inf),
-    "seed": (int, 0, 2**32 - 1),
-}
-_OPTIONAL = ("steps", "dropout")
-
-
-@dataclass(frozen=True)
-class DistilSettings:
-    """Everything that decides a student's weights, besides data, teacher and initial weights.
-
-    The defaults are DiSCo's public recipe; see `Objective`, `WindowSampler` and `Limits` for the
-    nested settings. warmup: share of steps in which the learning rate rises. ramp: share of steps
-    in which the regularisers' weights rise quadratically (0: full weight from the start).
-    dropout: None keeps the model's own. steps, where given, replaces epochs: objectives that can
-    use different numbers of turns are so compared at equal cost. min_depth: shallowest turn to
-    learn from; a first turn (depth 1) is its own rewrite and teaches the least.
-    """
-
-    objective: Mapping[str, Any] = field(
-        default_factory=lambda: {"kl_divergence": 0.99, "info_nce": 0.01, "l1": 1e-3}
-    )
-    input: str = "conversation"
-    limits: Limits = Limits()
-    sampler: WindowSampler = WindowSampler()
-    epochs: float = 5
-    steps: int | None = None
-    min_depth: int = 1
-    batch_size: int = 10
-    learning_rate: float = 2e-5
-    warmup: float = 0.01
-    weight_decay: float = 0.0
-    max_grad_norm: float = 1.0
-    ramp: float = 0.0
-    dropout: float | None = None
-    document_length: int = 256
-    seed: int = 123
-
-    def __post_init__(self) -> None:
-        for name, (kind, least, greatest) in _RANGES.items():
-            value = getattr(self, name)
-            if not (value is None and name in _OPTIONAL):
-                _check_number(name, value, kind, least, greatest)
-        if not isinstance(self.objective, Mapping):
-            raise DiscoError(
-                f"Setting 'objective' is {self.objective!r}; give a loss and its weight, as in "
-                "{kl_divergence: 1.0}."
-            )
-        if self.input not in INPUTS and not str(self.input).startswith("rewrite:"):
-            raise DiscoError(f"Setting 'input' is {self.input!r}; use one of {', '.join(INPUTS)}.")
-        for name, kind in (("limits", Limits), ("sampler", WindowSampler)):
-            if not isinstance(getattr(self, name), kind):
-                there = ", ".join(f.name for f in dataclasses.fields(kind))
-                raise DiscoError(
-                    f"Setting {name!r} is {getattr(self, name)!r}; give a mapping of: {there}."
-                )
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> DistilSettings:
-        """Settings from a mapping, as YAML holds them.
-
-        DiscoError names a setting that does not exist, or whose value is of the wrong form.
-        """
-        known = {f.name for f in dataclasses.fields(cls)}
-        unknown = sorted(set(values) - known)
-        if unknown:
-            raise DiscoError(f"No setting {unknown[0]!r}; there are: {', '.join(sorted(known))}.")
-        nested = {name: _number_if_written_so(name, value) for name, value in values.items()}
-        for name, kind in (("limits", Limits), ("sampler", WindowSampler)):
-            if isinstance(nested.get(name), Mapping):
-                nested[name] = _nested(name, kind, nested[name])
-        return cls(**nested)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The settings as plain JSON values."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))
-
-
-def _check_number(name: str, value: Any, kind: type, least: float | None, greatest: float) -> None:
-    allowed = int if kind is int else int | float
-    number = isinstance(value, allowed) and not isinstance(value, bool) and math.isfinite(value)
-    if number and (value > 0 if least is None else value >= least) and value <= greatest:
-        return
-    what = "a whole number" if kind is int else "a number"
-    low = "above 0" if least is None else f"from {least:g}"
-    high = "" if math.isinf(greatest) else f" to {greatest:g}"
-    raise DiscoError(f"Setting {name!r} is {value!r}; give {what} {low}{high}.")
-
-
-def _number_if_written_so(name: str, value: Any) -> Any:
-    # YAML 1.1 reads 5e-4, without a point, as text.
-    if isinstance(value, str) and name in _RANGES:
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
-
-
-def _nested(name: str, kind: type, values: Mapping[str, Any]) -> Any:
-    there = [f.name for f in dataclasses.fields(kind)]
-    unknown = sorted(set(map(str, values)) - set(there))
-    if unknown:
-        raise DiscoError(f"{name}: no setting {unknown[0]!r}; there are: {', '.join(there)}.")
-    for option in dataclasses.fields(kind):
-        value = values.get(option.name, option.default)
-        if isinstance(option.default, int) and type(value) is not int:
-            raise DiscoError(f"{name}: {option.name!r} is {value!r}; give a whole number.")
-    return kind(**values)
-
-
-@dataclass(frozen=True)
-class Example:
-    """One turn to learn from: its tokens, its row in the teacher's run, its positive or -1."""
-
-    ids: list[int]
-    row: int
-    positive: int
 
 
 def distil(
@@ -209,7 +77,7 @@ def distil(
         work = work_folder(out, identity)
         if not _finished(out, identity):
             turns = collection.iter_turns(split)
-            examples = _examples(student, turns, teacher, settings, objective, progress)
+            examples = make_examples(student, turns, teacher, settings, objective, progress)
             _try_sampler(settings, teacher, examples)
             documents = cached_vectors(
                 document_encoder or student,
@@ -382,89 +250,6 @@ class Collator:
         return self.settings.sampler.sample(
             documents, scores, example.positive, self.documents.shape[0], rng
         )
-
-
-class Schedule(torch.utils.data.Dataset):
-    """Every (example, epoch) of a training in its order, fixed by the seed.
-
-    Each epoch is shuffled and cut to whole batches; within stretches of 32 batches turns of similar
-    length share a batch, and batches are shuffled again, which saves padding.
-    """
-
-    def __init__(self, examples: Sequence[Example], settings: DistilSettings) -> None:
-        self.examples = examples
-        each = max(1, len(examples) // settings.batch_size)
-        self.steps = settings.steps or max(1, round(each * settings.epochs))
-        order = [
-            (i, epoch)
-            for epoch in range(math.ceil(self.steps / each))
-            for i in _epoch_order(examples, settings, epoch)
-        ]
-        self.order = order[: self.steps * settings.batch_size]
-
-    def __len__(self) -> int:
-        return len(self.order)
-
-    def __getitem__(self, place: int) -> tuple[Example, int]:
-        example, epoch = self.order[place]
-        return self.examples[example], epoch
-
-
-def _epoch_order(examples: Sequence[Example], settings: DistilSettings, epoch: int) -> list[int]:
-    rng = np.random.default_rng([settings.seed, epoch])
-    size = settings.batch_size
-    lengths = np.array([len(example.ids) for example in examples])
-    shuffled = rng.permutation(len(examples))
-    if len(examples) > size:
-        shuffled = shuffled[: len(examples) // size * size]
-    batches: list[np.ndarray] = []
-    for start in range(0, len(shuffled), 32 * size):
-        stretch = shuffled[start : start + 32 * size]
-        stretch = stretch[np.argsort(lengths[stretch], kind="stable")]
-        batches += [stretch[i : i + size] for i in range(0, len(stretch), size)]
-    return [int(i) for batch in rng.permutation(len(batches)) for i in batches[batch]]
-
-
-def _examples(
-    student: SpladeEncoder,
-    turns: Sequence[Turn],
-    teacher: DistillationRun,
-    settings: DistilSettings,
-    objective: Objective,
-    progress: bool,
-) -> list[Example]:
-    try:
-        student.token_ids([], settings.limits.total)
-    except DiscoError as error:
-        raise DiscoError(f"Setting 'limits': lower its total. {error}") from error
-    rows = {turn: i for i, turn in enumerate(teacher.turn_ids)}
-    place = {pid: i for i, pid in enumerate(teacher.pids)}
-    # Without score distillation a turn teaches nothing but its positive.
-    label_only = not any(objective.uses(n) for n in ("kl_divergence", "representation_mse"))
-    examples = []
-    for turn in tqdm(turns, desc="tokenise", unit=" turns", delay=2, disable=not progress):
-        if turn.turn_id not in rows or turn.depth < settings.min_depth:
-            continue
-        if label_only and not turn.positives:
-            continue
-        ids = context_ids(turn, settings.input, student.tokenizer, settings.limits)
-        positive = place[turn.positives[0]] if turn.positives else -1
-        examples.append(Example(ids, rows[turn.turn_id], positive))
-    if not examples:
-        raise DiscoError("No turn to learn from: the teacher's run and the split share no turn.")
-    if objective.uses("representation_mse") and teacher.queries is None:
-        raise DiscoError(
-            "representation_mse needs the teacher's query vectors; a run read from .json or .trec "
-            "has none. Use the folder that `disco teach` writes."
-        )
-    if objective.uses("representation_mse"):
-        width = teacher.queries.shape[1]
-        if width != student.vocabulary_size:
-            raise DiscoError(
-                f"representation_mse: the teacher's vectors have {width} dimensions, the student's "
-                f"{student.vocabulary_size}. Teach with an encoder of the student's vocabulary."
-            )
-    return examples
 
 
 def _try_sampler(

@@ -11,13 +11,12 @@ from disco_lib.conversations import Limits, context_ids
 from disco_lib.errors import DiscoError, IntegrityError
 from disco_lib.losses import Objective, kl_divergence
 from disco_lib.sampling import WindowSampler
+from disco_lib.schedule import Example
 from disco_lib.teachers import DistillationRun, teach
 from disco_lib.training import (
     Collator,
     DistilSettings,
     DistilTrainer,
-    Example,
-    Schedule,
     distil,
     read_log,
 )
@@ -415,57 +414,7 @@ def test_too_many_negatives_are_named(train):
         train(wanted=settings(sampler={"negatives": 50, "start": 0, "end": 900}))
 
 
-# Order and batches
-
-
-def examples(n, seed=0):
-    draw = np.random.default_rng(seed)
-    return [Example([5] * int(draw.integers(2, 30)), row, row) for row in range(n)]
-
-
-@pytest.mark.parametrize(("n", "size"), [(30, 4), (8, 4), (4, 4), (3, 4), (1, 4), (300, 4)])
-def test_an_epoch_shows_each_example_once_in_whole_batches(n, size):
-    wanted = settings(steps=None, epochs=3, batch_size=size)
-    schedule = Schedule(examples(n), wanted)
-    rows = [(example.row, epoch) for example, epoch in (schedule[i] for i in range(len(schedule)))]
-    each = max(1, n // size)
-    assert schedule.steps == 3 * each
-    for epoch in range(3):
-        own = [row for row, of in rows if of == epoch]
-        assert len(own) == len(set(own)) == min(n, each * size)
-    assert [epoch for _, epoch in rows] == sorted(epoch for _, epoch in rows)
-    again = Schedule(examples(n), wanted)
-    assert again.order == schedule.order
-
-
-def test_epochs_and_seeds_are_shuffled_differently():
-    schedule = Schedule(examples(40), settings(steps=None, epochs=2, batch_size=4))
-    first, second = schedule.order[:40], schedule.order[40:]
-    assert [row for row, _ in first] != [row for row, _ in second]
-    other = Schedule(examples(40), settings(steps=None, epochs=2, batch_size=4, seed=6))
-    assert other.order != schedule.order
-
-
-def test_batches_hold_turns_of_similar_length():
-    some = examples(256)
-    schedule = Schedule(some, settings(steps=None, epochs=1, batch_size=8))
-    lengths = np.array([len(some[row].ids) for row, _ in schedule.order]).reshape(-1, 8)
-    spread = np.ptp(lengths, axis=1).mean()
-    assert spread < 4 < np.ptp(np.array([len(e.ids) for e in some]).reshape(-1, 8), axis=1).mean()
-    assert np.abs(np.diff(lengths.mean(axis=1))).mean() > 2, "batches are in order of length"
-
-
-@pytest.mark.parametrize(("epochs", "steps"), [(0.5, 5), (1.5, 15), (0.01, 1)])
-def test_parts_of_an_epoch(epochs, steps):
-    schedule = Schedule(examples(40), settings(steps=None, epochs=epochs, batch_size=4))
-    assert schedule.steps == steps and len(schedule) == 4 * steps
-
-
-def test_steps_replace_epochs():
-    schedule = Schedule(examples(10), settings(steps=7, epochs=99, batch_size=4))
-    assert schedule.steps == 7 and len(schedule) == 28
-    # 2 steps an epoch
-    assert {epoch for _, epoch in schedule.order} == {0, 1, 2, 3}
+# Batches
 
 
 @pytest.fixture
@@ -523,43 +472,3 @@ def test_scores_reach_the_queries_with_the_right_gradient(collator):
     training._score(queries, inputs, False).scores.sum().backward()
     dense = torch.from_numpy(collator.documents.toarray())
     torch.testing.assert_close(queries.grad, dense[inputs["chosen"]].sum(dim=1))
-
-
-# Settings
-
-
-def test_settings_there_and_back():
-    stored = json.loads(json.dumps(SETTINGS.to_dict()))
-    assert DistilSettings.from_dict(stored) == SETTINGS
-    assert DistilSettings.from_dict({}) == DistilSettings()
-
-
-def test_numbers_without_a_point_are_numbers():
-    # YAML 1.1 reads 5e-4 as text.
-    assert settings(learning_rate="5e-4").learning_rate == 5e-4
-
-
-@pytest.mark.parametrize(
-    ("changes", "problem"),
-    [
-        ({"lr": 1}, "No setting 'lr'; there are: batch_size, .*learning_rate"),
-        ({"limits": {"answers": 3}}, "limits: no setting 'answers'; there are: utterance, answer"),
-        ({"sampler": {"top": 3}}, "sampler: no setting 'top'; there are: negatives"),
-        ({"sampler": {"negatives": 0}}, "negatives is 0; at least 1"),
-        ({"limits": {"total": 5}}, "64 tokens and two special tokens do not fit into 5"),
-        ({"limits": 5}, "'limits' is 5; give a mapping of: utterance, answer, total"),
-        ({"epochs": 0}, "'epochs' is 0; give a number above 0"),
-        ({"steps": 2.5}, "'steps' is 2.5; give a whole number from 1"),
-        ({"batch_size": 0}, "'batch_size' is 0; give a whole number from 1"),
-        ({"learning_rate": "fast"}, "'learning_rate' is 'fast'; give a number above 0"),
-        ({"learning_rate": float("nan")}, "'learning_rate' is nan"),
-        ({"dropout": 1.5}, "'dropout' is 1.5; give a number from 0 to 1"),
-        ({"seed": -1}, "'seed' is -1"),
-        ({"seed": True}, "'seed' is True"),
-        ({"objective": "kl_divergence"}, "'objective' is 'kl_divergence'; give a loss"),
-        ({"input": "history"}, "'input' is 'history'; use one of utterance"),
-    ],
-)
-def test_settings_that_cannot_be_used_are_named(changes, problem):
-    with pytest.raises(DiscoError, match=problem):
-        settings(**changes)

@@ -1,0 +1,135 @@
+"""DistilSettings: everything that decides a student's weights, checked where it is written."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from disco_lib.conversations import INPUTS, Limits
+from disco_lib.errors import DiscoError
+from disco_lib.sampling import WindowSampler
+
+#: Setting -> (type, least value or None, greatest value); None: the least itself is not allowed.
+_RANGES: dict[str, tuple[type, float | None, float]] = {
+    "epochs": (float, None, math.inf),
+    "steps": (int, 1, math.inf),
+    "min_depth": (int, 1, math.inf),
+    "batch_size": (int, 1, math.inf),
+    "learning_rate": (float, None, math.inf),
+    "warmup": (float, 0, 1),
+    "weight_decay": (float, 0, math.inf),
+    "max_grad_norm": (float, 0, math.inf),
+    "ramp": (float, 0, 1),
+    "dropout": (float, 0, 1),
+    "document_length": (int, 2, math.inf),
+    "seed": (int, 0, 2**32 - 1),
+}
+_OPTIONAL = ("steps", "dropout")
+
+
+@dataclass(frozen=True)
+class DistilSettings:
+    """Everything that decides a student's weights, besides data, teacher and initial weights.
+
+    The defaults are DiSCo's public recipe; see `Objective`, `WindowSampler` and `Limits` for the
+    nested settings. warmup: share of steps in which the learning rate rises. ramp: share of steps
+    in which the regularisers' weights rise quadratically (0: full weight from the start).
+    dropout: None keeps the model's own. steps, where given, replaces epochs: objectives that can
+    use different numbers of turns are so compared at equal cost. min_depth: shallowest turn to
+    learn from; a first turn (depth 1) is its own rewrite and teaches the least.
+    """
+
+    objective: Mapping[str, Any] = field(
+        default_factory=lambda: {"kl_divergence": 0.99, "info_nce": 0.01, "l1": 1e-3}
+    )
+    input: str = "conversation"
+    limits: Limits = Limits()
+    sampler: WindowSampler = WindowSampler()
+    epochs: float = 5
+    steps: int | None = None
+    min_depth: int = 1
+    batch_size: int = 10
+    learning_rate: float = 2e-5
+    warmup: float = 0.01
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    ramp: float = 0.0
+    dropout: float | None = None
+    document_length: int = 256
+    seed: int = 123
+
+    def __post_init__(self) -> None:
+        for name, (kind, least, greatest) in _RANGES.items():
+            value = getattr(self, name)
+            if not (value is None and name in _OPTIONAL):
+                _check_number(name, value, kind, least, greatest)
+        if not isinstance(self.objective, Mapping):
+            raise DiscoError(
+                f"Setting 'objective' is {self.objective!r}; give a loss and its weight, as in "
+                "{kl_divergence: 1.0}."
+            )
+        if self.input not in INPUTS and not str(self.input).startswith("rewrite:"):
+            raise DiscoError(f"Setting 'input' is {self.input!r}; use one of {', '.join(INPUTS)}.")
+        for name, kind in (("limits", Limits), ("sampler", WindowSampler)):
+            if not isinstance(getattr(self, name), kind):
+                there = ", ".join(f.name for f in dataclasses.fields(kind))
+                raise DiscoError(
+                    f"Setting {name!r} is {getattr(self, name)!r}; give a mapping of: {there}."
+                )
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> DistilSettings:
+        """Settings from a mapping, as YAML holds them.
+
+        DiscoError names a setting that does not exist, or whose value is of the wrong form.
+        """
+        known = {f.name for f in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise DiscoError(f"No setting {unknown[0]!r}; there are: {', '.join(sorted(known))}.")
+        nested = {name: _number_if_written_so(name, value) for name, value in values.items()}
+        for name, kind in (("limits", Limits), ("sampler", WindowSampler)):
+            if isinstance(nested.get(name), Mapping):
+                nested[name] = _nested(name, kind, nested[name])
+        return cls(**nested)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as plain JSON values."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+
+def _check_number(name: str, value: Any, kind: type, least: float | None, greatest: float) -> None:
+    allowed = int if kind is int else int | float
+    number = isinstance(value, allowed) and not isinstance(value, bool) and math.isfinite(value)
+    if number and (value > 0 if least is None else value >= least) and value <= greatest:
+        return
+    what = "a whole number" if kind is int else "a number"
+    low = "above 0" if least is None else f"from {least:g}"
+    high = "" if math.isinf(greatest) else f" to {greatest:g}"
+    raise DiscoError(f"Setting {name!r} is {value!r}; give {what} {low}{high}.")
+
+
+def _number_if_written_so(name: str, value: Any) -> Any:
+    # YAML 1.1 reads 5e-4, without a point, as text.
+    if isinstance(value, str) and name in _RANGES:
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _nested(name: str, kind: type, values: Mapping[str, Any]) -> Any:
+    there = [f.name for f in dataclasses.fields(kind)]
+    unknown = sorted(set(map(str, values)) - set(there))
+    if unknown:
+        raise DiscoError(f"{name}: no setting {unknown[0]!r}; there are: {', '.join(there)}.")
+    for option in dataclasses.fields(kind):
+        value = values.get(option.name, option.default)
+        if isinstance(option.default, int) and type(value) is not int:
+            raise DiscoError(f"{name}: {option.name!r} is {value!r}; give a whole number.")
+    return kind(**values)
