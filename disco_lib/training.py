@@ -39,6 +39,7 @@ from disco_lib.teachers import DistillationRun
 from disco_lib.vectors import cached_vectors
 
 FORMAT = "disco-student-1"
+DOCUMENT_ENCODER = "document_encoder"
 
 
 def distil(
@@ -136,6 +137,19 @@ def read_log(student: str | Path) -> list[dict[str, float]]:
     """
     open_sealed(Path(student), REBUILD, quick=True)
     return read_json(Path(student) / "distil_log.json")
+
+
+def document_encoder_of(
+    student: str | Path, device: torch.device | str | None = None
+) -> SpladeEncoder | None:
+    """The document encoder that was trained with a finished student; None if none was.
+
+    Raises IntegrityError for a student with a file that is missing or has changed.
+    """
+    manifest = open_sealed(Path(student), REBUILD, quick=True)
+    if not any(name.startswith(f"{DOCUMENT_ENCODER}/") for name in manifest["files"]):
+        return None
+    return SpladeEncoder.from_pretrained(Path(student) / DOCUMENT_ENCODER, device)
 
 
 class DistilTrainer(Trainer):
