@@ -70,6 +70,37 @@ def representation_mse(student: Tensor, teacher: Tensor, reduction: str = "sum")
     return squares.sum(-1).mean() if reduction == "sum" else squares.mean()
 
 
+def document_mse(student: Tensor, documents: Tensor) -> Tensor:
+    """Squared distance to the relevant passage's vector, mean over queries that have one.
+
+    student, documents: (batch, vocabulary); a row of zeros in `documents` says that the query has
+    no such passage. With `representation_mse` and `info_nce` it draws the query to both its rewrite
+    and its passage, as query representation alignment does. Raises DiscoError when the shapes
+    differ.
+    """
+    _same_shape(student, documents)
+    return _mean_where((student - documents).square().sum(-1), documents)
+
+
+def filtered_representation_mse(student: Tensor, teacher: Tensor, documents: Tensor) -> Tensor:
+    """Squared distance to the teacher's vector over entries that the relevant passage holds.
+
+    What the rewrite says besides counts as noise and is left out, as LeCoRe denoises what it
+    distils (Mao et al., 2023). student, teacher, documents: (batch, vocabulary). Mean over queries
+    that have a passage; a row of zeros in `documents` says that there is none. Raises DiscoError
+    when the shapes differ.
+    """
+    _same_shape(student, teacher)
+    _same_shape(student, documents)
+    squares = ((student - teacher) * (documents != 0)).square().sum(-1)
+    return _mean_where(squares, documents)
+
+
+def _mean_where(values: Tensor, documents: Tensor) -> Tensor:
+    has_one = (documents != 0).any(-1)
+    return (values * has_one).sum() / has_one.sum().clamp_min(1)
+
+
 def l1(vectors: Tensor) -> Tensor:
     """Mean L1 norm of the vectors (batch, vocabulary)."""
     return vectors.abs().sum(-1).mean()
@@ -104,7 +135,8 @@ class Batch:
     all_scores (batch, batch * documents): student, every document of the batch, where query i's
     own documents begin at column i * documents. duplicates: bool, the same shape, True where a
     column repeats a document that is query i's own. teacher_queries (batch, dimensions): vectors
-    of the teacher's rewrite, where an objective asks for them.
+    of the teacher's rewrite, where an objective asks for them. positive_documents (batch,
+    vocabulary): vectors of the relevant passages, zeros where a query has none, likewise.
     """
 
     queries: Tensor
@@ -114,6 +146,7 @@ class Batch:
     all_scores: Tensor | None = None
     duplicates: Tensor | None = None
     teacher_queries: Tensor | None = None
+    positive_documents: Tensor | None = None
 
 
 def _kl_part(batch: Batch, temperature: float = 1.0) -> Tensor:
@@ -138,11 +171,30 @@ def _nce_part(batch: Batch, negatives: str = "own", temperature: float = 1.0) ->
 
 
 def _representation_part(batch: Batch, reduction: str = "sum") -> Tensor:
+    return representation_mse(batch.queries, _of_teacher(batch, "representation_mse"), reduction)
+
+
+def _document_part(batch: Batch) -> Tensor:
+    return document_mse(batch.queries, _of_positives(batch, "document_mse"))
+
+
+def _filtered_part(batch: Batch) -> Tensor:
+    name = "filtered_representation_mse"
+    return filtered_representation_mse(
+        batch.queries, _of_teacher(batch, name), _of_positives(batch, name)
+    )
+
+
+def _of_teacher(batch: Batch, part: str) -> Tensor:
     if batch.teacher_queries is None:
-        raise DiscoError(
-            "representation_mse needs the teacher's query vectors (--teacher-vectors)."
-        )
-    return representation_mse(batch.queries, batch.teacher_queries, reduction)
+        raise DiscoError(f"{part} needs the teacher's query vectors (teacher_queries).")
+    return batch.teacher_queries
+
+
+def _of_positives(batch: Batch, part: str) -> Tensor:
+    if batch.positive_documents is None:
+        raise DiscoError(f"{part} needs the relevant passages' vectors (positive_documents).")
+    return batch.positive_documents
 
 
 PARTS: dict[str, Callable[..., Tensor]] = {
@@ -150,10 +202,15 @@ PARTS: dict[str, Callable[..., Tensor]] = {
     "margin_mse": _margin_part,
     "info_nce": _nce_part,
     "representation_mse": _representation_part,
+    "document_mse": _document_part,
+    "filtered_representation_mse": _filtered_part,
     "l1": lambda batch: l1(batch.queries),
     "flops": lambda batch: flops(batch.queries),
     "anti_zero": lambda batch: anti_zero(batch.queries),
 }
+#: Parts that look at the vectors of the teacher's queries, and of the relevant passages.
+TEACHER_QUERY_PARTS = ("representation_mse", "filtered_representation_mse")
+POSITIVE_PARTS = ("document_mse", "filtered_representation_mse")
 REGULARISERS = frozenset({"l1", "flops", "anti_zero"})
 
 
@@ -211,6 +268,16 @@ class Objective:
     def needs_batch_scores(self) -> bool:
         """Whether a part looks at the documents of other queries."""
         return self.uses("info_nce") and self.options("info_nce").get("negatives") == "batch"
+
+    @property
+    def needs_teacher_queries(self) -> bool:
+        """Whether a part looks at the vectors of the teacher's queries."""
+        return any(self.uses(name) for name in TEACHER_QUERY_PARTS)
+
+    @property
+    def needs_positive_documents(self) -> bool:
+        """Whether a part looks at the vectors of the relevant passages."""
+        return any(self.uses(name) for name in POSITIVE_PARTS)
 
     def __call__(self, batch: Batch, regularisation: float = 1.0) -> dict[str, Tensor]:
         """The total under "loss", and each part, unweighted, under its name.

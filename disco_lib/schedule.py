@@ -14,7 +14,7 @@ from disco_lib.conversations import Turn, context_ids
 from disco_lib.distil_settings import DistilSettings
 from disco_lib.encoders import SpladeEncoder
 from disco_lib.errors import DiscoError
-from disco_lib.losses import Objective
+from disco_lib.losses import TEACHER_QUERY_PARTS, Objective
 from disco_lib.teachers import DistillationRun
 
 
@@ -60,19 +60,26 @@ def make_examples(
         examples.append(Example(ids, rows[turn.turn_id], positive))
     if not examples:
         raise DiscoError("No turn to learn from: the teacher's run and the split share no turn.")
-    if objective.uses("representation_mse") and teacher.queries is None:
-        raise DiscoError(
-            "representation_mse needs the teacher's query vectors; a run read from .json or .trec "
-            "has none. Use the folder that `disco teach` writes."
-        )
-    if objective.uses("representation_mse"):
-        width = teacher.queries.shape[1]
-        if width != student.vocabulary_size:
-            raise DiscoError(
-                f"representation_mse: the teacher's vectors have {width} dimensions, the student's "
-                f"{student.vocabulary_size}. Teach with an encoder of the student's vocabulary."
-            )
+    if objective.needs_teacher_queries:
+        _check_teacher_queries(student, teacher, objective)
     return examples
+
+
+def _check_teacher_queries(
+    student: SpladeEncoder, teacher: DistillationRun, objective: Objective
+) -> None:
+    part = next(name for name in TEACHER_QUERY_PARTS if objective.uses(name))
+    if teacher.queries is None:
+        raise DiscoError(
+            f"{part} needs the teacher's query vectors; a run read from .json or .trec has none. "
+            "Use the folder that `disco teach` writes."
+        )
+    width = teacher.queries.shape[1]
+    if width != student.vocabulary_size:
+        raise DiscoError(
+            f"{part}: the teacher's vectors have {width} dimensions, the student's "
+            f"{student.vocabulary_size}. Teach with an encoder of the student's vocabulary."
+        )
 
 
 class Schedule(torch.utils.data.Dataset):

@@ -253,10 +253,17 @@ class Collator:
             "teacher_scores": torch.as_tensor(np.stack([sample.scores for sample in samples])),
             "positive": torch.as_tensor([sample.positive for sample in samples]),
         }
-        if self.objective.uses("representation_mse"):
+        if self.objective.needs_teacher_queries:
             rows = [example.row for example, _ in items]
             batch["teacher_queries"] = torch.as_tensor(self.teacher.queries[rows].toarray())
+        if self.objective.needs_positive_documents:
+            batch["positive_documents"] = self._positives([example for example, _ in items])
         return batch
+
+    def _positives(self, examples: Sequence[Example]) -> Tensor:
+        known = np.array([example.positive >= 0 for example in examples])
+        rows = self.documents[[max(example.positive, 0) for example in examples]].toarray()
+        return torch.as_tensor(rows * known[:, None].astype(np.float32))
 
     def _sample(self, example: Example, epoch: int) -> Sample:
         documents, scores = self.teacher.ranking(example.row)
@@ -346,6 +353,7 @@ def _score(queries: Tensor, inputs: Mapping[str, Any], with_batch: bool) -> Batc
         every if with_batch else None,
         _duplicates(chosen) if with_batch else None,
         inputs.get("teacher_queries"),
+        inputs.get("positive_documents"),
     )
 
 

@@ -7,10 +7,14 @@ from torch.nn import functional as F
 from disco_lib.errors import DiscoError
 from disco_lib.losses import (
     PARTS,
+    POSITIVE_PARTS,
     REGULARISERS,
+    TEACHER_QUERY_PARTS,
     Batch,
     Objective,
     anti_zero,
+    document_mse,
+    filtered_representation_mse,
     flops,
     info_nce,
     kl_divergence,
@@ -37,7 +41,7 @@ def random_problem(batch=4, documents=5, width=12, seed=0):
 
 
 def batch_of(queries, texts, teacher, positive=None, duplicates=None, teacher_queries=None):
-    """Return the batch that a trainer would make of these vectors."""
+    """Return the batch that a trainer would make of these vectors; each first text is relevant."""
     n, documents, _ = texts.shape
     every = queries @ texts.reshape(n * documents, -1).T
     scores = torch.einsum("qw,qdw->qd", queries, texts)
@@ -45,7 +49,9 @@ def batch_of(queries, texts, teacher, positive=None, duplicates=None, teacher_qu
         positive = torch.zeros(n, dtype=torch.long)
     if duplicates is None:
         duplicates = torch.zeros(every.shape, dtype=torch.bool)
-    return Batch(queries, scores, teacher, positive, every, duplicates, teacher_queries)
+    return Batch(
+        queries, scores, teacher, positive, every, duplicates, teacher_queries, texts[:, 0]
+    )
 
 
 def assert_same_gradient(first, second, leaf):
@@ -243,7 +249,57 @@ def test_unknown_reduction_is_named():
         representation_mse(tensor([[1.0]]), tensor([[1.0]]), "max")
 
 
-@pytest.mark.parametrize("loss", [kl_divergence, margin_mse, representation_mse])
+def test_document_mse_by_hand():
+    # (1 - 0)^2 + (2 - 4)^2 = 5 and (3 - 1)^2 = 4; the third query has no passage: 9 / 2.
+    # Slope 2 (student - document) / 2.
+    student = tensor([[1.0, 2.0], [3.0, 0.0], [7.0, 7.0]], grad=True)
+    documents = tensor([[0.0, 4.0], [1.0, 0.0], [0.0, 0.0]])
+    loss = document_mse(student, documents)
+    loss.backward()
+    assert loss.item() == 4.5
+    assert student.grad.tolist() == [[1.0, -2.0], [2.0, 0.0], [0.0, 0.0]]
+
+
+def test_filtered_representation_mse_by_hand():
+    # The first passage holds the last two entries: (2 - 4)^2 + (1 - 0)^2 = 5; the second holds
+    # the first: (3 - 1)^2 = 4; the third query has no passage: 9 / 2.
+    student = tensor([[9.0, 2.0, 1.0], [3.0, 5.0, 5.0], [7.0, 7.0, 7.0]], grad=True)
+    teacher = tensor([[1.0, 4.0, 0.0], [1.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
+    documents = tensor([[0.0, 0.5, 2.0], [0.1, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    loss = filtered_representation_mse(student, teacher, documents)
+    loss.backward()
+    assert loss.item() == 4.5
+    assert student.grad.tolist() == [[0.0, -2.0, 1.0], [2.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+
+
+def test_a_passage_that_holds_every_entry_filters_nothing():
+    queries, texts, _ = random_problem()
+    teacher, everything = texts[:, 1], torch.ones_like(queries)
+    found = filtered_representation_mse(queries, teacher, everything)
+    assert_same_gradient(found, representation_mse(queries, teacher), queries)
+
+
+@pytest.mark.parametrize(
+    "loss", [document_mse, lambda q, d: filtered_representation_mse(q, torch.ones_like(q), d)]
+)
+def test_queries_without_a_passage_give_0_and_no_gradient(loss):
+    queries = tensor([[1.0, 2.0], [3.0, 4.0]], grad=True)
+    found = loss(queries, torch.zeros(2, 2, dtype=torch.float64))
+    found.backward()
+    assert found.item() == 0.0 and not queries.grad.any()
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        kl_divergence,
+        margin_mse,
+        representation_mse,
+        document_mse,
+        lambda q, d: filtered_representation_mse(q, d, q),
+        lambda q, d: filtered_representation_mse(q, q, d),
+    ],
+)
 def test_shapes_that_differ_are_named(loss):
     with pytest.raises(DiscoError, match=r"student \(1, 2\) and teacher \(1, 3\) differ in shape"):
         loss(tensor([[1.0, 2.0]]), tensor([[1.0, 2.0, 3.0]]))
@@ -319,7 +375,7 @@ def test_every_part_reaches_the_queries(name):
 def test_the_schedule_scales_the_regularisers_alone():
     queries, texts, teacher = random_problem()
     batch = batch_of(queries, texts, teacher)
-    for name in PARTS.keys() - {"representation_mse"}:
+    for name in PARTS.keys() - set(TEACHER_QUERY_PARTS):
         found = Objective({name: 0.5})(batch, regularisation=0.25)
         share = 0.25 if name in REGULARISERS else 1.0
         assert found["loss"].item() == pytest.approx(0.5 * share * found[name].item())
@@ -380,5 +436,24 @@ def test_parts_that_cannot_be_used_are_named_at_once(parts, problem):
 
 
 def test_missing_teacher_queries_are_named():
-    with pytest.raises(DiscoError, match="needs the teacher's query vectors"):
-        Objective({"representation_mse": 1.0})(batch_of(*random_problem()))
+    for name in TEACHER_QUERY_PARTS:
+        with pytest.raises(DiscoError, match=f"^{name} needs the teacher's query vectors"):
+            Objective({name: 1.0})(batch_of(*random_problem()))
+
+
+def test_missing_vectors_of_passages_are_named():
+    queries, texts, teacher = random_problem()
+    batch = batch_of(queries, texts, teacher, teacher_queries=torch.ones_like(queries))
+    batch.positive_documents = None
+    for name in POSITIVE_PARTS:
+        with pytest.raises(DiscoError, match=f"^{name} needs the relevant passages' vectors"):
+            Objective({name: 1.0})(batch)
+
+
+def test_what_a_batch_must_hold_follows_from_the_parts():
+    for name in PARTS:
+        used, unused = Objective({name: 0.5}), Objective({name: 0.0, "kl_divergence": 1})
+        assert used.needs_teacher_queries == (name in TEACHER_QUERY_PARTS)
+        assert used.needs_positive_documents == (name in POSITIVE_PARTS)
+        if name != "kl_divergence":
+            assert not unused.needs_teacher_queries and not unused.needs_positive_documents

@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 import json
 
 import numpy as np
@@ -129,6 +130,8 @@ def test_training_brings_the_student_nearer_to_its_teacher(
         ({"margin_mse": 1.0}, "margin_mse"),
         ({"info_nce": 1.0}, "info_nce"),
         ({"representation_mse": 1.0}, "representation_mse"),
+        ({"document_mse": 1.0}, "document_mse"),
+        ({"filtered_representation_mse": 1.0}, "filtered_representation_mse"),
         ({"kl_divergence": 0.01, "flops": 1.0}, "flops"),
         ({"kl_divergence": 0.01, "l1": 1.0}, "l1"),
     ],
@@ -393,6 +396,14 @@ def test_a_loss_of_labels_alone_leaves_out_turns_without_a_positive(
         assert positives == expected
 
 
+def test_losses_of_a_neighbour_mix_with_each_other(train, tmp_path):
+    parts = {"representation_mse": 0.5, "document_mse": 0.5, "info_nce": 1.0}
+    train(wanted=settings(objective=parts, steps=4))
+    for entry in read_log(tmp_path / "student"):
+        total = 0.5 * (entry["representation_mse"] + entry["document_mse"]) + entry["info_nce"]
+        assert entry["loss"] == pytest.approx(total, rel=1e-5)
+
+
 def test_nothing_to_learn_from_is_named(train, collection, teacher):
     with pytest.raises(DiscoError, match="No turn to learn from"):
         train(split="test")
@@ -437,6 +448,16 @@ def test_a_batch_holds_what_its_examples_and_their_draws_say(collator, teacher):
     listed = dict(zip(*map(np.ndarray.tolist, teacher.ranking(8)), strict=True))
     for document, score in zip(batch["chosen"][1], batch["teacher_scores"][1], strict=True):
         assert listed[int(document)] == float(score)
+
+
+def test_vectors_of_positives_come_where_a_part_looks_at_them(collator):
+    items = [(Example([2, 9, 3], 4, 7), 0), (Example([2, 9, 9, 3], 8, -1), 1)]
+    assert "positive_documents" not in collator(items)
+    for part in ("document_mse", "filtered_representation_mse"):
+        asked = dataclasses.replace(collator, objective=Objective({part: 1.0}))
+        found = asked(items)["positive_documents"].numpy()
+        np.testing.assert_array_equal(found[0], collator.documents[7].toarray()[0])
+        assert not found[1].any()
 
 
 def test_a_draw_depends_on_seed_epoch_and_turn_alone(collator):
