@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,88 +15,101 @@ from scipy import sparse
 from tqdm.auto import tqdm
 
 from disco_lib.bm25 import bm25_search
-from disco_lib.conversations import Limits, Turn, context_ids, context_text
+from disco_lib.conversations import Turn, context_ids, context_text
 from disco_lib.datasets import Collection, load
 from disco_lib.encoders import SpladeEncoder
 from disco_lib.errors import DiscoError, IntegrityError
+from disco_lib.fusion import fuse
+from disco_lib.ground import Ground
 from disco_lib.index import InvertedIndex
 from disco_lib.metrics import evaluate, remove_earlier_answers
 from disco_lib.records import Record, find, intervals, provenance, write_record
+from disco_lib.runs import run_from_dict
 from disco_lib.sparsity import active_terms, flops
 from disco_lib.storage import cache_root, settings_hash, sole_writer
 from disco_lib.teachers import DistillationRun, teach
-from disco_lib.tiers import Tier, load_tier
-from disco_lib.training import DistilSettings, distil, read_log
-from disco_lib.vectors import cached_vectors
+from disco_lib.tiers import AT, Tier, load_tier
+from disco_lib.training import DistilSettings, distil, document_encoder_of, read_log
 
-NOT_DISTIL = {"run", "teachers", "label"}
+#: What a system says besides its own distillation settings.
+NOT_DISTIL = {"run", "teachers", "missing", "label"}
+#: A search is timed so many times, and the fastest counts: the least disturbed one.
+TIMED = 5
 
 
 class Laboratory:
-    """A tier with its data, encoder and index in memory; runs systems and measures them."""
+    """A tier with its data, encoder and index in memory; runs systems and measures them.
+
+    A system is named as in the tier's file: "student-kl", one of a grid ("lambda-q-0.001"), or
+    either at another place ("student-kl@ood"), where it is searched and judged as it is.
+    """
 
     def __init__(self, tier: Tier | str | None = None, progress: bool = True) -> None:
         self.tier = tier if isinstance(tier, Tier) else load_tier(tier)
         self.progress = progress
+        self._grounds: dict[str, Ground] = {}
 
-    @cached_property
-    def collection(self) -> Collection:
-        """The tier's data set."""
-        return load(self.tier.data)
+    # What systems are run on
 
     @cached_property
     def encoder(self) -> SpladeEncoder:
         """The encoder that documents are encoded with and students start from."""
         return SpladeEncoder.from_pretrained(self.tier.encoder)
 
-    @cached_property
+    @property
+    def collection(self) -> Collection:
+        """The tier's data set."""
+        return self.ground().collection
+
+    @property
     def documents(self) -> sparse.csr_matrix:
         """The passages' vectors."""
-        length = self.base_settings.document_length
-        texts, pids = self.collection.passage_texts(), self.collection.pids
-        return cached_vectors(self.encoder, texts, pids, length, self.progress).rows
+        return self.ground().documents
 
-    @cached_property
+    @property
     def index(self) -> InvertedIndex:
         """The index over the passages."""
-        return InvertedIndex.build(self.documents, self.collection.pids)
+        return self.ground().index
 
-    @cached_property
+    @property
     def texts(self) -> dict[str, str]:
         """Text of each passage by its id."""
-        return {row["pid"]: row["text"] for row in self.collection.passages}
+        return self.ground().texts
 
     @property
     def base_settings(self) -> DistilSettings:
         """Distillation settings that all of the tier's students share."""
         return DistilSettings.from_dict(self.tier.distil)
 
+    def ground(self, name: str = "") -> Ground:
+        """What a system (or, without a name, every system of the tier) is run on."""
+        data = self.tier.place(name).data
+        if data not in self._grounds:
+            length = self.base_settings.document_length
+            self._grounds[data] = Ground(load(data), self.encoder, length, self.progress)
+        return self._grounds[data]
+
     def turns(self, split: str, input: str = "utterance") -> list[Turn]:
-        """The turns that count in an evaluation, and for which the input exists."""
-        qrels = self.collection.qrels(split).to_dict()
-        later = self.tier.evaluation.get("later_turns", False)
-        rewrite = input.removeprefix("rewrite:") if input.startswith("rewrite:") else None
-        return [
-            turn
-            for turn in self.collection.iter_turns(split)
-            if any(grade > 0 for grade in qrels.get(turn.turn_id, {}).values())
-            and (turn.history or not later)
-            and (rewrite is None or turn.rewrites.get(rewrite, "").strip())
-        ]
+        """The turns of the tier's data that count in an evaluation and have the input."""
+        return self.ground().turns(split, self.tier.evaluation, input)
+
+    # Settings
 
     def settings(self, name: str) -> dict[str, Any]:
         """Everything that decides a system's record, and under which it is found again."""
-        system = dict(self.tier.system(name))
+        system, place = dict(self.tier.system(name)), self.tier.place(name)
         common = {
             "tier": self.tier.name,
             "system": {key: value for key, value in system.items() if key != "label"},
-            "collection": self.collection.fingerprint,
-            "split": self.tier.test,
+            "collection": self.ground(name).collection.fingerprint,
+            "split": place.split,
             "depth": self.tier.depth,
-            "evaluation": dict(self.tier.evaluation),
+            "evaluation": dict(place.evaluation),
         }
         if system["run"] == "bm25":
             return common
+        if system["run"] == "fusion":
+            return common | {"of": [self.settings(part) for part in self._parts(name)]}
         limits = self.base_settings.to_dict()["limits"]
         common |= {"encoder": self.encoder.fingerprint(), "limits": limits}
         common["document_length"] = self.base_settings.document_length
@@ -104,6 +118,8 @@ class Laboratory:
             common["train"] = self.tier.train
             common["seeds"] = list(self.tier.seeds)
             common["teacher_depth"] = self.tier.teacher_depth
+            if AT in name:
+                common["trained_on"] = self.collection.fingerprint
         return common
 
     def student_settings(self, name: str, seed: int | None = None) -> DistilSettings:
@@ -113,19 +129,27 @@ class Laboratory:
         seeded = {"seed": self.tier.seeds[0] if seed is None else seed}
         return DistilSettings.from_dict({**self.tier.distil, **own, **seeded})
 
-    def teacher(self, rewrites: Sequence[str]) -> DistillationRun:
-        """The (mean) teacher of these rewrites on the training turns, from the cache if there."""
+    def _parts(self, name: str) -> list[str]:
+        there = name.partition(AT)[2]
+        return [f"{p}{AT}{there}" if there else p for p in self.tier.system(name)["of"]]
+
+    # Teachers and students
+
+    def teacher(self, rewrites: Sequence[str], missing: str = "rescore") -> DistillationRun:
+        """The (mean) teacher of these rewrites on the training turns, from the cache if there.
+
+        missing: what a document counts that one teacher does not list; see `mean_over_teachers`.
+        """
         length = self.base_settings.document_length
-        key = settings_hash(
-            {
-                "collection": self.collection.fingerprint,
-                "split": self.tier.train,
-                "rewrites": list(rewrites),
-                "encoder": self.encoder.fingerprint(),
-                "depth": self.tier.teacher_depth,
-                "length": length,
-            }
-        )
+        settings = {
+            "collection": self.collection.fingerprint,
+            "split": self.tier.train,
+            "rewrites": list(rewrites),
+            "encoder": self.encoder.fingerprint(),
+            "depth": self.tier.teacher_depth,
+            "length": length,
+        }
+        key = settings_hash(settings | ({} if missing == "rescore" else {"missing": missing}))
         path = cache_root() / "teachers" / key
         with sole_writer(path):  # a second process waits, and reads what the first has written
             try:
@@ -133,17 +157,22 @@ class Laboratory:
             except IntegrityError:  # not there yet, or damaged
                 run = teach(
                     self.collection, self.tier.train, rewrites, self.encoder,
-                    self.tier.teacher_depth, max_length=length,
+                    self.tier.teacher_depth, missing, max_length=length,
                 )  # fmt: skip
                 run.save(path)
             return DistillationRun.load(path, self.collection.pids)
+
+    def teacher_of(self, name: str) -> DistillationRun:
+        """The teacher that a student of the tier learns from."""
+        system = self.tier.system(name)
+        return self.teacher(system["teachers"], system.get("missing", "rescore"))
 
     def student(self, name: str, seed: int) -> SpladeEncoder:
         """A trained student of the tier, from the cache if it is there."""
         return distil(
             SpladeEncoder.from_pretrained(self.tier.encoder),
             self.collection,
-            self.teacher(self.tier.system(name)["teachers"]),
+            self.teacher_of(name),
             self.student_settings(name, seed),
             self.student_folder(name, seed),
             self.tier.train,
@@ -155,23 +184,36 @@ class Laboratory:
         self.student(name, seed)
         return read_log(self.student_folder(name, seed))
 
-    def find_or_measure(self, name: str) -> Record | None:
-        """`measure`, or None for a system that this tier does not have."""
-        return self.measure(name) if name in self.tier.systems else None
-
     def student_folder(self, name: str, seed: int) -> Path:
         """Where the cache keeps a student: named by all that decides its weights."""
-        key = settings_hash(
-            {
-                "settings": self.student_settings(name, seed).to_dict(),
-                "teachers": list(self.tier.system(name)["teachers"]),
-                "teacher_depth": self.tier.teacher_depth,
-                "collection": self.collection.fingerprint,
-                "train": self.tier.train,
-                "encoder": self.encoder.fingerprint(),
-            }
-        )
-        return cache_root() / "students" / key
+        system = self.tier.system(name)
+        decides = {
+            "settings": self.student_settings(name, seed).to_dict(),
+            "teachers": list(system["teachers"]),
+            "teacher_depth": self.tier.teacher_depth,
+            "collection": self.collection.fingerprint,
+            "train": self.tier.train,
+            "encoder": self.encoder.fingerprint(),
+        }
+        if system.get("missing", "rescore") != "rescore":
+            decides["missing"] = system["missing"]
+        return cache_root() / "students" / settings_hash(decides)
+
+    # Records
+
+    def record(self, name: str) -> Record:
+        """What a chapter shows: the stored record, or else one made now, as a draft if there is.
+
+        A tier's draft trains more quickly and on fewer seeds; its record says "(draft)".
+        """
+        found = find(self.tier.name, name, self.settings(name))
+        if found is not None:
+            return found
+        return self._drafts.measure(name) if self._trains(name) else self.measure(name)
+
+    def record_if_there(self, name: str) -> Record | None:
+        """`record`, or None for a system that this tier does not have."""
+        return self.record(name) if self.tier.has(name) else None
 
     def measure(self, name: str, publish: bool = False) -> Record:
         """The record of a system: found by its settings, or run on every seed and kept.
@@ -184,67 +226,154 @@ class Laboratory:
             if publish:  # it may have been found in the cache
                 write_record(found, publish)
             return found
-        system = self.tier.system(name)
-        seeds = self.tier.seeds if system["run"] == "student" else ("-",)
-        values, unremoved, costs, turn_ids = {}, {}, {}, []
+        seeds = self.tier.seeds if self._trains(name) else ("-",)
+        values, unremoved, costs, by_turn, turns = {}, {}, {}, {}, []
         for seed in tqdm(seeds, desc=name, disable=not self.progress or len(seeds) == 1):
             start = time.perf_counter()
-            turns, run, queries = self._run(name, seed)
+            turns, run, queries = self.run(name, seed)
             seconds = time.perf_counter() - start
-            turn_ids = [turn.turn_id for turn in turns]
-            values[str(seed)], unremoved[str(seed)] = self._evaluate(turns, run)
-            costs[str(seed)] = {"seconds": round(seconds, 1), **self._sparsity(queries)}
+            values[str(seed)], unremoved[str(seed)] = self._evaluate(name, turns, run)
+            sums, each = self._costs(name, queries, seed)
+            costs[str(seed)] = {"seconds": round(seconds, 1), **sums}
+            by_turn[str(seed)] = each
         record = Record(
-            self.tier.name, name, system.get("label", name), settings, settings_hash(settings),
-            turn_ids, values, unremoved, costs, intervals(values), provenance(),
+            self.tier.name, name, self.tier.label(name), settings, settings_hash(settings),
+            [turn.turn_id for turn in turns], values, unremoved, costs, intervals(values),
+            provenance(), [turn.depth for turn in turns], [turn.conv_id for turn in turns], by_turn,
         )  # fmt: skip
         write_record(record, publish)
         return record
 
-    def _run(self, name: str, seed: int | str) -> tuple[list[Turn], Run, sparse.csr_matrix | None]:
-        system = self.tier.system(name)
+    def run(
+        self, name: str, seed: int | str = "-"
+    ) -> tuple[list[Turn], Run, sparse.csr_matrix | None]:
+        """(turns, ranking, query vectors) of a system; a fusion and BM25 have no vectors."""
+        system, place, ground = self.tier.system(name), self.tier.place(name), self.ground(name)
+        if system["run"] == "fusion":
+            return self._fuse(name, seed)
+        if system["run"] == "bm25":
+            turns = ground.turns(place.split, place.evaluation, system["input"])
+            run = bm25_search(
+                ground.collection.passage_texts(), ground.collection.pids,
+                [context_text(turn, system["input"], " ") for turn in turns],
+                [turn.turn_id for turn in turns], self.tier.depth,
+            )  # fmt: skip
+            return turns, run, None
+        turns, queries = self.queries(name, seed)
+        names = [turn.turn_id for turn in turns]
+        return turns, self._index_of(name, seed).search(queries, self.tier.depth, names), queries
+
+    def queries(self, name: str, seed: int | str = "-") -> tuple[list[Turn], sparse.csr_matrix]:
+        """(turns, query vectors) of a system that has vectors.
+
+        "aggregate" is the mean of several inputs' vectors, as LLM4CS takes of several rewrites.
+        """
+        system, place = self.tier.system(name), self.tier.place(name)
+        encoder, limits = self.encoder, self.base_settings.limits
+        inputs = system.get("inputs") or [system.get("input", "conversation")]
         if system["run"] == "student":
             own = self.student_settings(name)
-            return self._search(self.student(name, int(seed)), own.input, own.limits)
-        if system["run"] == "encoder":
-            return self._search(self.encoder, system["input"], self.base_settings.limits)
-        turns = self.turns(self.tier.test, system["input"])
-        run = bm25_search(
-            self.collection.passage_texts(), self.collection.pids,
-            [context_text(turn, system["input"], " ") for turn in turns],
-            [turn.turn_id for turn in turns], self.tier.depth,
-        )  # fmt: skip
-        return turns, run, None
-
-    def _search(
-        self, encoder: SpladeEncoder, given: str, limits: Limits
-    ) -> tuple[list[Turn], Run, sparse.csr_matrix]:
-        turns = self.turns(self.tier.test, given)
+            encoder, inputs, limits = self.student(name, int(seed)), [own.input], own.limits
+        turns = self.ground(name).turns(place.split, place.evaluation, *inputs)
         if not turns:
-            raise DiscoError(f"Tier {self.tier.name}: no turn of {self.tier.test} has {given!r}.")
-        ids = [context_ids(turn, given, encoder.tokenizer, limits) for turn in turns]
-        queries = encoder.encode(ids, limits.total)
-        names = [turn.turn_id for turn in turns]
-        return turns, self.index.search(queries, self.tier.depth, names), queries
+            what = " and ".join(map(repr, inputs))
+            raise DiscoError(f"Tier {self.tier.name}: no turn of {place.split} has {what}.")
+        vectors = [
+            encoder.encode(
+                [context_ids(turn, given, encoder.tokenizer, limits) for turn in turns],
+                limits.total,
+            )
+            for given in inputs
+        ]
+        return turns, vectors[0] if len(vectors) == 1 else sum(vectors) / np.float32(len(vectors))
+
+    def _fuse(self, name: str, seed: int | str) -> tuple[list[Turn], Run, None]:
+        system = self.tier.system(name)
+        found = [self.run(part, seed) for part in self._parts(name)]
+        shared = set.intersection(*({t.turn_id for t in turns} for turns, _, _ in found))
+        runs = [
+            run_from_dict({turn: r for turn, r in run.to_dict().items() if turn in shared})
+            for _, run, _ in found
+        ]
+        run = fuse(
+            runs, system.get("method", "mean"), system.get("norm", "min-max"), self.tier.depth
+        )
+        return [turn for turn in found[0][0] if turn.turn_id in shared], run, None
+
+    def _trains(self, name: str) -> bool:
+        system = self.tier.system(name)
+        parts = self._parts(name) if system["run"] == "fusion" else []
+        return system["run"] == "student" or any(self._trains(part) for part in parts)
+
+    @cached_property
+    def _drafts(self) -> Laboratory:
+        if not self.tier.draft:
+            return self
+        draft = dict(self.tier.draft)
+        seeds = tuple(draft.pop("seeds", self.tier.seeds))
+        tier = replace(self.tier, seeds=seeds, distil={**self.tier.distil, **draft}, draft={})
+        laboratory = _Draft(tier, self.progress)
+        laboratory._grounds = self._grounds
+        laboratory.__dict__["encoder"] = self.encoder
+        return laboratory
+
+    def _index_of(self, name: str, seed: int | str) -> InvertedIndex:
+        own = self._own_documents(name, seed)
+        if own is None:
+            return self.ground(name).index
+        return InvertedIndex.build(own, self.ground(name).collection.pids)
+
+    def _own_documents(self, name: str, seed: int | str) -> sparse.csr_matrix | None:
+        """Vectors by the document encoder that was trained with a student; None where frozen."""
+        if self.tier.system(name)["run"] != "student":
+            return None
+        encoder = document_encoder_of(self.student_folder(name, int(seed)))
+        if encoder is None:
+            return None
+        ground = self.ground(name)
+        return Ground(ground.collection, encoder, ground.length, self.progress).documents
 
     def _evaluate(
-        self, turns: Sequence[Turn], run: Run
+        self, name: str, turns: Sequence[Turn], run: Run
     ) -> tuple[dict[str, list[float]], dict[str, float]]:
-        qrels = self.collection.qrels(self.tier.test)
+        place, ground = self.tier.place(name), self.ground(name)
+        qrels = ground.collection.qrels(place.split)
         names = [turn.turn_id for turn in turns]
         plain = evaluate(qrels, run, turn_ids=names)
         headline = plain
-        if self.tier.evaluation.get("remove_earlier_answers", False):
-            headline = evaluate(
-                qrels, remove_earlier_answers(run, turns, self.texts), turn_ids=names
-            )
+        if place.evaluation.get("remove_earlier_answers", False):
+            without = remove_earlier_answers(run, turns, ground.texts)
+            headline = evaluate(qrels, without, turn_ids=names)
         values = {m: [round(float(x), 6) for x in v] for m, v in headline.values.items()}
         return values, {m: round(x, 6) for m, x in plain.mean().items()}
 
-    def _sparsity(self, queries: sparse.csr_matrix | None) -> dict[str, float]:
+    def _costs(
+        self, name: str, queries: sparse.csr_matrix | None, seed: int | str
+    ) -> tuple[dict[str, float], dict[str, list[float]]]:
         if queries is None:
-            return {}
-        return {
-            "active_terms": round(float(np.mean(active_terms(queries))), 3),
-            "flops": round(flops(queries, self.documents), 4),
+            return {}, {}
+        own = self._own_documents(name, seed)
+        documents = self.ground(name).documents if own is None else own
+        active = active_terms(queries)
+        sums = {
+            "active_terms": round(float(np.mean(active)), 3),
+            "flops": round(flops(queries, documents), 4),
+            "search_ms": round(_search_ms(self._index_of(name, seed), queries), 5),
         }
+        return sums, {"active_terms": active.tolist()}
+
+
+class _Draft(Laboratory):
+    def measure(self, name: str, publish: bool = False) -> Record:
+        record = super().measure(name)
+        return replace(record, label=f"{record.label} (draft)")
+
+
+def _search_ms(index: InvertedIndex, queries: sparse.csr_matrix, k: int = 100) -> float:
+    """Milliseconds that one thread takes for one query of the k best."""
+    seconds = []
+    for _ in range(TIMED):
+        start = time.perf_counter()
+        index.search_arrays(queries, k)
+        seconds.append(time.perf_counter() - start)
+    return 1e3 * min(seconds) / max(1, queries.shape[0])

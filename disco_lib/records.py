@@ -9,7 +9,7 @@ import re
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from disco_lib.errors import IntegrityError
+from disco_lib.errors import DiscoError, IntegrityError
 from disco_lib.significance import bootstrap_interval
 from disco_lib.storage import atomic_path, cache_root, read_json, settings_hash
 
@@ -31,7 +31,9 @@ class Record:
 
     values: {seed: {metric: per-turn values in the order of turn_ids}}, after the removal of earlier
     answers where the tier's evaluation asks for it; unremoved: {seed: {metric: mean}} without it.
-    costs: {seed: {"active_terms", "flops", "seconds"}}. A system without training has the seed "-".
+    costs: {seed: {"active_terms", "flops", "seconds", "search_ms"}}. A system without training has
+    the seed "-". depths and conversations: of each turn, from 1, and its conversation's id;
+    turn_costs: {seed: {"active_terms": per turn}}; empty in records from before they were kept.
     """
 
     tier: str
@@ -45,6 +47,9 @@ class Record:
     costs: dict[str, dict[str, float]]
     intervals: dict[str, list[float]]
     provenance: dict[str, Any]
+    depths: list[int] = field(default_factory=list)
+    conversations: list[str] = field(default_factory=list)
+    turn_costs: dict[str, dict[str, list[float]]] = field(default_factory=dict)
 
     @property
     def seeds(self) -> list[str]:
@@ -59,12 +64,22 @@ class Record:
         """Mean over turns and seeds."""
         return float(self.per_turn(metric).mean())
 
+    def per_turn_cost(self, name: str) -> np.ndarray:
+        """Per-turn cost (turns,), mean over seeds; DiscoError where the record has none."""
+        try:
+            return np.mean([self.turn_costs[seed][name] for seed in self.values], axis=0)
+        except KeyError as error:
+            raise DiscoError(
+                f"The record of {self.system} on {self.tier} has no {name} a turn. {MEASURE_AGAIN}"
+                f" disco measure --tier {self.tier} --system {self.system}"
+            ) from error
+
     def seed_means(self, metric: str) -> list[float]:
         """Mean over turns, one value a seed."""
         return [float(np.mean(seed[metric])) for seed in self.values.values()]
 
     def cost(self, name: str) -> float:
-        """Mean over seeds of "active_terms", "flops" or "seconds"; NaN where not measured."""
+        """Mean over seeds of one of `costs`, as "flops"; NaN where it was not measured."""
         found = [seed[name] for seed in self.costs.values() if name in seed]
         return float(np.mean(found)) if found else float("nan")
 
@@ -84,6 +99,7 @@ def intervals(values: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, 
     }
 
 
+MEASURE_AGAIN = "Measure again: remove the file and run"
 #: The folder of benchmarks below `measured_root`: beside the tiers' folders, and no tier.
 BENCH = "bench"
 
@@ -162,7 +178,7 @@ def provenance() -> dict[str, Any]:
 def _remedy(path: Path) -> str:
     system = re.sub(r"-[0-9a-f]{12}$", "", path.stem)
     command = f"disco measure --tier {path.parent.name} --system {system}"
-    return f"Measure again: remove the file and run {command}"
+    return f"{MEASURE_AGAIN} {command}"
 
 
 def _published(tier: str, system: str) -> Path:

@@ -207,7 +207,7 @@ Table.of(rows)
 # ## All turns of the test split
 #
 # Now the measurement. Each system searches all turns of the test split that
-# have a history and a relevant passage. `lab.measure` looks for a stored
+# have a history and a relevant passage. `lab.record` looks for a stored
 # record of exactly these settings and runs the system if there is none;
 # students are trained once for each seed of the tier, and their values are
 # means over the seeds. In brackets stands the 95 % interval over turns
@@ -217,7 +217,7 @@ Table.of(rows)
 # %%
 from disco_lib.tables import points, results
 
-records = [lab.measure(name) for name in SYSTEMS]
+records = [lab.record(name) for name in SYSTEMS]
 turns = len(records[0].turn_ids)
 print(f"{turns} turns, seeds {', '.join(records[-1].seeds)}")
 results(records)

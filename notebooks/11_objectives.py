@@ -180,7 +180,7 @@ for name in students:
 # %%
 from disco_lib.tables import points, results
 
-records = {name: lab.measure(name) for name in names}
+records = {name: lab.record(name) for name in names}
 pupil = records["student-kl"]
 print(len(pupil.turn_ids), "turns, seeds", ", ".join(pupil.seeds))
 results(list(records.values()))
@@ -282,7 +282,7 @@ from disco_lib.claims import judge
 from disco_lib.tables import verdict_words
 
 verdicts = [
-    judge(claim, lab.tier.name, lab.find_or_measure) for claim in claims
+    judge(claim, lab.tier.name, lab.record_if_there) for claim in claims
 ]
 Words(
     "\n\n".join(

@@ -1,17 +1,20 @@
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from disco_lib import records
+from disco_lib import experiments, records
 from disco_lib.conversations import context_ids
 from disco_lib.errors import DiscoError, IntegrityError
 from disco_lib.experiments import Laboratory
+from disco_lib.fusion import fuse
 from disco_lib.index import InvertedIndex
 from disco_lib.metrics import METRICS, evaluate, remove_earlier_answers
 from disco_lib.records import read_record
+from disco_lib.runs import run_from_dict
 from disco_lib.sparsity import active_terms, flops
-from disco_lib.storage import cache_root
+from disco_lib.storage import MANIFEST, cache_root
 from disco_lib.tiers import Tier
 from disco_lib.training import distil
 
@@ -62,13 +65,13 @@ def laboratory(tier):
 def runs(monkeypatch):
     """Note every (system, seed) that is run."""
     noted = []
-    run = Laboratory._run
+    run = Laboratory.run
 
-    def noting(self, name, seed):
+    def noting(self, name, seed="-"):
         noted.append((name, seed))
         return run(self, name, seed)
 
-    monkeypatch.setattr(Laboratory, "_run", noting)
+    monkeypatch.setattr(Laboratory, "run", noting)
     return noted
 
 
@@ -108,7 +111,7 @@ def test_a_students_record_has_every_seed(laboratory, runs):
 
 
 def test_bm25_reads_the_whole_conversation(laboratory):
-    turns, run, queries = laboratory._run("bm25", "-")
+    turns, run, queries = laboratory.run("bm25")
     results = run.to_dict()
     assert queries is None and len(turns) == 10
     for turn in turns:
@@ -135,7 +138,7 @@ def test_earlier_answers_are_removed_where_the_tier_says_so(tier, collection, ru
         replace(tier, evaluation={"remove_earlier_answers": True}), progress=False
     )
     record = laboratory.measure("bm25")
-    turns, run, _ = laboratory._run("bm25", "-")
+    turns, run, _ = laboratory.run("bm25")
     texts = dict(zip(collection.pids, collection.passage_texts(), strict=True))
     removed = remove_earlier_answers(run, turns, texts)
     qrels = collection.qrels("test")
@@ -156,8 +159,8 @@ def test_a_split_without_the_input_is_named(tier):
 def test_an_unknown_system_lists_those_there_are(laboratory):
     with pytest.raises(DiscoError, match="no system 'gpt'; there are: bm25, utterance"):
         laboratory.measure("gpt")
-    assert laboratory.find_or_measure("gpt") is None
-    assert laboratory.find_or_measure("bm25").system == "bm25"
+    assert laboratory.record_if_there("gpt") is None
+    assert laboratory.record_if_there("bm25").system == "bm25"
 
 
 # Found again
@@ -263,16 +266,14 @@ def test_a_student_is_trained_as_its_system_says(laboratory):
 def test_a_students_own_input_is_trained_and_searched(tier, monkeypatch):
     laboratory = Laboratory(replace(tier, seeds=(1,)), progress=False)
     assert laboratory.student_settings("questions").input == "questions"
-    searched = []
-    search = Laboratory._search
-
-    def noting(self, encoder, given, limits):
-        searched.append(given)
-        return search(self, encoder, given, limits)
-
-    monkeypatch.setattr(Laboratory, "_search", noting)
+    read = []
+    monkeypatch.setattr(
+        experiments,
+        "context_ids",
+        lambda turn, given, *rest: read.append(given) or context_ids(turn, given, *rest),
+    )
     record = laboratory.measure("questions")
-    assert searched == ["questions"]
+    assert set(read) == {"questions"}
     assert record.settings["distil"]["input"] == "questions"
 
 
@@ -298,8 +299,6 @@ def test_a_student_is_the_librarys_own(laboratory, collection, encoder, tmp_path
 
 
 def test_teachers_are_taught_once_and_again_when_damaged(laboratory, tier, monkeypatch):
-    from disco_lib import experiments
-
     taught = []
     teach = experiments.teach
 
@@ -319,3 +318,130 @@ def test_teachers_are_taught_once_and_again_when_damaged(laboratory, tier, monke
         path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
     np.testing.assert_array_equal(laboratory.teacher(["gold"]).scores, scores)
     assert len(taught) == 3
+
+
+# Other kinds of system
+
+
+def own(tier, **systems):
+    return Laboratory(replace(tier, systems={**SYSTEMS, **systems}), progress=False)
+
+
+def test_an_aggregate_is_the_mean_of_its_inputs_vectors(tier):
+    inputs = ["rewrite:gold", "rewrite:long"]
+    laboratory = own(
+        tier,
+        both={"run": "aggregate", "inputs": inputs},
+        gold={"run": "encoder", "input": inputs[0]},
+    )
+    turns, mean = laboratory.queries("both")
+    # Only turns that have all the rewrites.
+    assert {turn.turn_id for turn in turns} == set(laboratory.measure("rewrite").turn_ids)
+    of_gold = dict(
+        zip(
+            [t.turn_id for t in laboratory.queries("gold")[0]],
+            laboratory.queries("gold")[1],
+            strict=True,
+        )
+    )
+    _, of_long = laboratory.queries("rewrite")
+    expected = (np.vstack([of_gold[t.turn_id].toarray() for t in turns]) + of_long.toarray()) / 2
+    np.testing.assert_allclose(mean.toarray(), expected, rtol=1e-6)
+    record = laboratory.measure("both")
+    assert record.seeds == ["-"] and record.cost("active_terms") > 0
+
+
+def test_a_fusion_searches_its_parts_on_each_seed(tier, collection):
+    laboratory = own(tier, fused={"run": "fusion", "of": ["student", "rewrite"]})
+    record = laboratory.measure("fused")
+    assert record.seeds == ["1", "2"] and np.isnan(record.cost("flops"))
+    # On the turns that both parts have.
+    assert record.turn_ids == laboratory.measure("rewrite").turn_ids
+    turns, run, queries = laboratory.run("fused", 1)
+    assert queries is None
+    names = [turn.turn_id for turn in turns]
+    parts = [
+        run_from_dict({t: r for t, r in laboratory.run(n, 1)[1].to_dict().items() if t in names})
+        for n in ("student", "rewrite")
+    ]
+    assert run.to_dict() == fuse(parts, depth=40).to_dict()
+    expected = evaluate(collection.qrels("test"), run, turn_ids=names)
+    np.testing.assert_allclose(record.values["1"]["MRR"], expected.values["MRR"], atol=1e-6)
+    assert record.settings["of"][0]["distil"]["steps"] == 4
+
+
+def test_a_fusion_of_untrained_systems_has_no_seed(tier):
+    laboratory = own(tier, fused={"run": "fusion", "of": ["bm25", "utterance"], "method": "rrf"})
+    assert laboratory.measure("fused").seeds == ["-"]
+
+
+def test_a_grid_is_measured_like_any_system(tier):
+    grid = {"base": "student", "vary": "objective.l1", "values": [0, 0.01]}
+    laboratory = Laboratory(replace(tier, grids={"l1": grid}, seeds=(1,)), progress=False)
+    assert laboratory.tier.grid("l1") == {"0": "l1-0", "0.01": "l1-0.01"}
+    record = laboratory.measure("l1-0.01")
+    assert record.settings["distil"]["objective"] == {"kl_divergence": 1.0, "l1": 0.01}
+    assert laboratory.student_folder("l1-0.01", 1) != laboratory.student_folder("student", 1)
+
+
+# Elsewhere
+
+
+def test_a_student_is_taken_to_other_turns_as_it_is(tier, runs):
+    there = {"data": tier.data, "split": "train", "evaluation": {}, "systems": ["student"]}
+    laboratory = Laboratory(replace(tier, elsewhere={"seen": there}, seeds=(1,)), progress=False)
+    record = laboratory.measure("student@seen")
+    assert record.label == "A student, seen"
+    assert record.settings["split"] == "train" and record.settings["evaluation"] == {}
+    assert record.settings["trained_on"] == laboratory.collection.fingerprint
+    turns, _, queries = laboratory.run("student@seen", 1)
+    assert record.turn_ids == [turn.turn_id for turn in turns] and len(turns) == 30
+    assert queries.shape[0] == 30
+    # The same student: nothing is trained anew for the other place.
+    assert len(list((cache_root() / "students").glob(f"*/{MANIFEST}"))) == 1
+    with pytest.raises(DiscoError, match="no place 'moon'; there are: seen"):
+        laboratory.measure("student@moon")
+    assert not laboratory.tier.has("student@moon") and laboratory.tier.has("utterance@seen")
+
+
+def test_another_data_set_has_its_own_passages(tier, collection_folder, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(collection_folder, other)
+    with (other / "collection.jsonl").open("a") as file:
+        file.write('{"pid": "more", "text": "the harp"}\n')
+    there = {"data": str(other), "split": "test", "systems": ["utterance"]}
+    laboratory = Laboratory(replace(tier, elsewhere={"other": there}), progress=False)
+    assert len(laboratory.ground("utterance@other").index) == len(laboratory.index) + 1
+    assert laboratory.ground("utterance@other").encoder is laboratory.encoder
+    record = laboratory.measure("utterance@other", publish=True)
+    assert set(records.published_records("tiny")) == {"utterance@other"}
+    assert record.settings["collection"] != laboratory.collection.fingerprint
+
+
+# By turn, and drafts
+
+
+def test_a_record_keeps_depth_and_cost_of_every_turn(laboratory):
+    record = laboratory.measure("student")
+    turns, _, queries = laboratory.run("student", 2)
+    assert record.depths == [turn.depth for turn in turns]
+    assert record.conversations == [turn.conv_id for turn in turns]
+    assert record.turn_costs["2"]["active_terms"] == active_terms(queries).tolist()
+    mean = record.per_turn_cost("active_terms").mean()
+    assert mean == pytest.approx(record.cost("active_terms"), abs=1e-3)
+    assert record.cost("search_ms") > 0
+    with pytest.raises(DiscoError, match="no active_terms a turn.*disco measure --tier tiny"):
+        laboratory.measure("bm25").per_turn_cost("active_terms")
+
+
+def test_a_chapter_without_records_gets_a_draft(tier, laboratory, runs):
+    quick = Laboratory(replace(tier, draft={"seeds": [2], "steps": 2}), progress=False)
+    draft = quick.record("student")
+    assert draft.label == "A student (draft)" and draft.seeds == ["2"]
+    assert draft.settings["distil"]["steps"] == 2
+    assert quick.record("student") == draft and runs == [("student", 2)]
+    # What trains nothing is no draft, and a stored record goes first.
+    assert quick.record("utterance").label == "utterance"
+    full = laboratory.measure("student")
+    assert quick.record("student") == full and full.seeds == ["1", "2"]
+    assert laboratory.record("contrast").seeds == ["1", "2"]  # a tier without a draft

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from disco_lib.errors import DataError, DiscoError
+from disco_lib.grids import expand
 
 FOLDER = Path(__file__).parent
-RUNS = ("bm25", "encoder", "student")
+RUNS = ("bm25", "encoder", "aggregate", "student", "fusion")
+#: Between a system and the data that it is taken to: "student-kl@ood".
+AT = "@"
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a system is evaluated on: a data set, a split of it, and which of its turns count."""
+
+    data: str
+    split: str
+    evaluation: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -21,8 +34,11 @@ class Tier:
     """What a tier runs on and with.
 
     data: the data set's name; train, test: splits; encoder: the model that students start from and
-    documents are encoded with; seeds: of every training; search: depth of rankings; evaluation:
-    which turns count; distil: settings shared by all students; systems: what is compared, by name.
+    documents are encoded with; seeds: of every training; depth: of rankings; evaluation: which
+    turns count; distil: settings shared by all students; systems: what is compared, by name; grids:
+    systems with one setting varied (see `grids.expand`); elsewhere: other data that a system can be
+    taken to as it is, {name: data, split, evaluation}; draft: settings of a quicker training, and
+    its seeds, for a chapter that finds no record.
     """
 
     name: str
@@ -37,13 +53,62 @@ class Tier:
     evaluation: Mapping[str, Any]
     distil: Mapping[str, Any]
     systems: Mapping[str, Mapping[str, Any]]
+    grids: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    elsewhere: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    draft: Mapping[str, Any] = field(default_factory=dict)
 
     def system(self, name: str) -> Mapping[str, Any]:
-        """The settings of one system; DiscoError lists the systems there are."""
-        if name not in self.systems:
-            known = ", ".join(self.systems)
-            raise DiscoError(f"Tier {self.name} has no system {name!r}; there are: {known}.")
-        return self.systems[name]
+        """The settings of one system, wherever it is taken; DiscoError lists the systems."""
+        base = name.partition(AT)[0]
+        for systems in (self.systems, self._grids[1]):
+            if base in systems:
+                return systems[base]
+        known = ", ".join([*self.systems, *self._grids[1]])
+        raise DiscoError(f"Tier {self.name} has no system {base!r}; there are: {known}.")
+
+    def has(self, name: str) -> bool:
+        """Whether the tier has this system, and the place where one is named."""
+        base, _, place = name.partition(AT)
+        known = base in self.systems or base in self._grids[1]
+        return known and (not place or place in self.elsewhere)
+
+    def grid(self, name: str) -> dict[str, str]:
+        """{value as text: system's name} of one grid; DiscoError lists the grids there are."""
+        if name not in self.grids:
+            known = ", ".join(self.grids) or "none"
+            raise DiscoError(f"Tier {self.name} has no grid {name!r}; there are: {known}.")
+        return dict(self._grids[0][name])
+
+    def place(self, name: str) -> Place:
+        """Where a system is evaluated: the tier's test split, or what follows its "@"."""
+        there = name.partition(AT)[2]
+        if not there:
+            return Place(self.data, self.test, self.evaluation)
+        if there not in self.elsewhere:
+            known = ", ".join(self.elsewhere) or "none"
+            raise DiscoError(f"Tier {self.name}: no place {there!r}; there are: {known}.")
+        other = self.elsewhere[there]
+        return Place(other["data"], other["split"], other.get("evaluation", {}))
+
+    def label(self, name: str) -> str:
+        """The system's name for readers."""
+        base, _, there = name.partition(AT)
+        label = str(self.system(name).get("label", base))
+        return f"{label}, {self.elsewhere[there].get('label', there)}" if there else label
+
+    def names(self) -> list[str]:
+        """Every system, those of the grids after the listed ones, and where each is taken."""
+        every = [*self.systems, *self._grids[1]]
+        return [*every, *(f"{n}{AT}{p}" for p, o in self.elsewhere.items() for n in o["systems"])]
+
+    @cached_property
+    def _grids(self) -> tuple[dict[str, dict[str, str]], dict[str, dict[str, Any]]]:
+        names: dict[str, dict[str, str]] = {}
+        every: dict[str, dict[str, Any]] = {}
+        for name, grid in self.grids.items():
+            names[name], new = expand(name, grid, {**self.systems, **every}, self.distil)
+            every |= new
+        return names, every
 
 
 def tier_names() -> list[str]:
@@ -66,7 +131,18 @@ def load_tier(name: str | None = None) -> Tier:
         tier = Tier(name=name, **{**content, "seeds": tuple(content["seeds"])})
     except (TypeError, KeyError) as error:
         raise DataError(path, None, None, str(error), "Compare it with mini.yaml.") from error
-    for system, settings in tier.systems.items():
-        if settings.get("run") not in RUNS:
-            raise DataError(path, None, system, "no known 'run'", f"Use one of {', '.join(RUNS)}.")
+    try:
+        for system in tier.names():
+            _check(tier, system)
+    except (DiscoError, KeyError, TypeError) as error:
+        raise DataError(path, None, None, str(error), "Compare it with mini.yaml.") from error
     return tier
+
+
+def _check(tier: Tier, name: str) -> None:
+    settings = tier.system(name)
+    if settings.get("run") not in RUNS:
+        raise DiscoError(f"{name} has no known 'run'; use one of {', '.join(RUNS)}.")
+    for part in settings.get("of", ()):
+        tier.system(part)
+    tier.place(name)

@@ -1,0 +1,70 @@
+import pytest
+
+from disco_lib.errors import DiscoError
+from disco_lib.grids import expand, value_text
+
+SHARED = {"objective": {"kl_divergence": 1.0, "l1": 0.5}, "sampler": {"start": 0, "end": 200}}
+SYSTEMS = {
+    "student": {"run": "student", "teachers": ["gold"], "label": "A student"},
+    "mean": {"run": "student", "teachers": ["gold", "hqe"]},
+    "contrast": {"run": "student", "teachers": ["gold"], "objective": {"info_nce": 1.0}},
+}
+
+
+def grid(**fields):
+    return expand("g", {"base": "student", **fields}, SYSTEMS, SHARED)
+
+
+def test_each_value_is_a_system_that_differs_in_one_setting():
+    names, new = grid(vary="objective.l1", values=[0, 0.001], label="L1 {value}")
+    assert names == {"0": "g-0", "0.001": "g-0.001"}
+    assert new["g-0.001"] == {
+        "run": "student", "teachers": ["gold"], "label": "L1 0.001",
+        "objective": {"kl_divergence": 1.0, "l1": 0.001},
+    }  # fmt: skip
+    assert SHARED["objective"]["l1"] == 0.5 and "objective" not in SYSTEMS["student"]
+
+
+def test_a_value_that_is_there_already_is_not_a_new_system():
+    names, new = grid(vary="objective.l1", values=[0.5, 0.7])
+    assert names == {"0.5": "student", "0.7": "g-0.7"} and set(new) == {"g-0.7"}
+    names, new = grid(vary="teachers", values=[["gold"], ["gold", "hqe"], ["hqe"]])
+    assert names == {"gold": "student", "gold+hqe": "mean", "hqe": "g-hqe"}
+    assert grid(vary="missing", values=["rescore", "zero"])[0]["rescore"] == "student"
+
+
+def test_several_settings_vary_together_under_a_name():
+    names, new = grid(
+        vary=["sampler.start", "sampler.end"], values={"top": [0, 32], "recipe": [10, 960]}
+    )
+    assert names == {"top": "g-top", "recipe": "g-recipe"}
+    assert new["g-recipe"]["sampler"] == {"start": 10, "end": 960}
+
+
+def test_an_option_of_a_bare_weight_keeps_the_weight():
+    _, new = expand(
+        "g", {"base": "contrast", "vary": "objective.info_nce.temperature", "values": [0.05]},
+        SYSTEMS, SHARED,
+    )  # fmt: skip
+    assert new["g-0.05"]["objective"] == {"info_nce": {"weight": 1.0, "temperature": 0.05}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"vary": "teachers"}, "lacks 'values'"),
+        ({"vary": "teachers", "values": [], "steps": 3}, "no field 'steps'"),
+        ({"base": "gone", "vary": "teachers", "values": []}, "there are: student, mean"),
+        ({"vary": ["a", "b"], "values": [[1]]}, "does not fit a, b"),
+        ({"vary": ["a", "b"], "values": [1]}, "does not fit a, b"),
+    ],
+)
+def test_a_grid_that_cannot_be_read_is_told(fields, named):
+    with pytest.raises(DiscoError, match=named):
+        grid(**fields)
+
+
+def test_values_have_short_texts():
+    assert [value_text(v) for v in (0.001, 5e-05, 3, True, False, "zero", ["a", "b"])] == [
+        "0.001", "5e-05", "3", "on", "off", "zero", "a+b",
+    ]  # fmt: skip
