@@ -57,8 +57,16 @@ class Words:
         return self.text
 
 
-def results(records: Sequence[Record], metrics: Sequence[str] = HEADLINE, digits: int = 3) -> Table:
-    """One row a system: means over turns and seeds, the first metric's interval, and the costs."""
+def results(
+    records: Sequence[Record],
+    metrics: Sequence[str] = HEADLINE,
+    digits: int = 3,
+    calls: Mapping[str, int] | None = None,
+) -> Table:
+    """One row a system: means over turns and seeds, the first metric's interval, and the costs.
+
+    calls: {system: calls of a language model for a query}, a column where it is given.
+    """
     rows = []
     for record in records:
         low, high = record.intervals[metrics[0]]
@@ -68,6 +76,8 @@ def results(records: Sequence[Record], metrics: Sequence[str] = HEADLINE, digits
         for name, cost in (("active terms", "active_terms"), ("FLOPS", "flops")):
             value = record.cost(cost)
             row[name] = "" if value != value else f"{value:.1f}"
+        if calls is not None:
+            row["LLM calls"] = str(calls[record.system])
         rows.append(row)
     return Table.of(rows)
 

@@ -38,7 +38,7 @@ class Tier:
     turns count; distil: settings shared by all students; systems: what is compared, by name; grids:
     systems with one setting varied (see `grids.expand`); elsewhere: other data that a system can be
     taken to as it is, {name: data, split, evaluation}; draft: settings of a quicker training, and
-    its seeds, for a chapter that finds no record.
+    its seeds, for a chapter that finds no record; language_models: the rewrites that one wrote.
     """
 
     name: str
@@ -56,6 +56,7 @@ class Tier:
     grids: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     elsewhere: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     draft: Mapping[str, Any] = field(default_factory=dict)
+    language_models: tuple[str, ...] = ()
 
     def system(self, name: str) -> Mapping[str, Any]:
         """The settings of one system, wherever it is taken; DiscoError lists the systems."""
@@ -89,6 +90,15 @@ class Tier:
             raise DiscoError(f"Tier {self.name}: no place {there!r}; there are: {known}.")
         other = self.elsewhere[there]
         return Place(other["data"], other["split"], other.get("evaluation", {}))
+
+    def llm_calls(self, name: str) -> int:
+        """Calls of a language model that a system needs for one query; a student needs none."""
+        system = self.system(name)
+        if system["run"] == "fusion":
+            return sum(self.llm_calls(part) for part in system["of"])
+        inputs = system.get("inputs") or [system.get("input", "")]
+        written = {f"rewrite:{rewriter}" for rewriter in self.language_models}
+        return 0 if system["run"] == "student" else sum(given in written for given in inputs)
 
     def label(self, name: str) -> str:
         """The system's name for readers."""
@@ -128,7 +138,7 @@ def load_tier(name: str | None = None) -> Tier:
         raise DiscoError(f"No tier {name!r}; there are: {known}. Set DISCO_TIER or --tier.")
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     try:
-        tier = Tier(name=name, **{**content, "seeds": tuple(content["seeds"])})
+        tier = Tier(name=name, **{**content, **_tuples(content)})
     except (TypeError, KeyError) as error:
         raise DataError(path, None, None, str(error), "Compare it with mini.yaml.") from error
     try:
@@ -137,6 +147,13 @@ def load_tier(name: str | None = None) -> Tier:
     except (DiscoError, KeyError, TypeError) as error:
         raise DataError(path, None, None, str(error), "Compare it with mini.yaml.") from error
     return tier
+
+
+def _tuples(content: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "seeds": tuple(content["seeds"]),
+        "language_models": tuple(content.get("language_models", ())),
+    }
 
 
 def _check(tier: Tier, name: str) -> None:
