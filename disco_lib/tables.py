@@ -9,11 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from disco_lib.claims import Verdict
+from disco_lib.claims import Verdict, paired_values
 from disco_lib.errors import DiscoError
 from disco_lib.papers import Claim, Paper, load_paper
 from disco_lib.plots import Point
 from disco_lib.records import Record
+from disco_lib.significance import compare
 from disco_lib.tiers import load_tier
 
 HEADLINE = ("MRR@10", "R@10", "R@100", "nDCG@3")
@@ -79,6 +80,29 @@ def results(
         if calls is not None:
             row["LLM calls"] = str(calls[record.system])
         rows.append(row)
+    return Table.of(rows)
+
+
+def paired_rows(one: Record, others: Sequence[Record], metric: str, digits: int = 3) -> Table:
+    """One row for each other system: `one` minus it on the turns both have, mean over seeds.
+
+    The 95 % interval is over turns; both p-values are corrected for the number of rows.
+    """
+    rows = []
+    for other in others:
+        a, b = paired_values(one, other, metric)
+        found = compare(a, b, comparisons=len(others))
+        interval = f"[{found.low:+.{digits}f},{GLUE}{found.high:+.{digits}f}]"
+        rows.append(
+            {
+                f"{one.label}, minus": other.label,
+                "turns": found.n,
+                metric: f"{found.difference:+.{digits}f} {interval}",
+                "p (t-test)": p_value(found.p_t),
+                "p (permutation)": p_value(found.p_permutation),
+                "Cohen's d": f"{found.cohens_d:+.2f}",
+            }
+        )
     return Table.of(rows)
 
 

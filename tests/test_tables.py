@@ -8,12 +8,14 @@ from disco_lib.claims import judge
 from disco_lib.errors import DiscoError
 from disco_lib.papers import Claim, Comparison, load_paper
 from disco_lib.records import Record, intervals
+from disco_lib.significance import compare
 from disco_lib.tables import (
     Table,
     Words,
     claim_words,
     find_claim,
     p_value,
+    paired_rows,
     points,
     published_rows,
     results,
@@ -49,6 +51,22 @@ def test_results_hold_means_intervals_and_costs():
     assert rows["R@10"].tolist() == ["1.000", "1.000"]
     assert rows["active terms"].tolist() == ["40.2", ""]
     assert rows["FLOPS"].tolist() == ["2.5", ""]
+
+
+def test_calls_of_a_language_model_are_a_column_where_given():
+    assert "LLM calls" not in results([HIGH], ("MRR@10",)).frame
+    rows = results([HIGH, LOW], ("MRR@10",), calls={"high": 0, "low": 5}).frame
+    assert rows["LLM calls"].tolist() == ["0", "5"]
+
+
+def test_paired_rows_are_corrected_for_their_number():
+    (row,) = paired_rows(HIGH, [LOW], "MRR@10").frame.to_dict("records")
+    assert row["The high, minus"] == "The low" and row["turns"] == 4
+    found = compare(HIGH.per_turn("MRR@10"), LOW.per_turn("MRR@10"))
+    assert row["MRR@10"].startswith(f"{found.difference:+.3f} [{found.low:+.3f},")
+    assert row["p (t-test)"] == p_value(found.p_t)
+    twice = paired_rows(HIGH, [LOW, LOW], "MRR@10").frame
+    assert len(twice) == 2 and twice["p (t-test)"][0] == p_value(2 * found.p_t)
 
 
 def test_points_are_the_records_means_and_intervals():
