@@ -60,17 +60,17 @@ class Tier:
 
     def system(self, name: str) -> Mapping[str, Any]:
         """The settings of one system, wherever it is taken; DiscoError lists the systems."""
-        base = name.partition(AT)[0]
-        for systems in (self.systems, self._grids[1]):
+        base, _, there = name.partition(AT)
+        for systems in (self.systems, self._grids[1], self._own(there)):
             if base in systems:
                 return systems[base]
-        known = ", ".join([*self.systems, *self._grids[1]])
+        known = ", ".join([*self.systems, *self._grids[1], *self._own(there)])
         raise DiscoError(f"Tier {self.name} has no system {base!r}; there are: {known}.")
 
     def has(self, name: str) -> bool:
         """Whether the tier has this system, and the place where one is named."""
         base, _, place = name.partition(AT)
-        known = base in self.systems or base in self._grids[1]
+        known = base in self.systems or base in self._grids[1] or base in self._own(place)
         return known and (not place or place in self.elsewhere)
 
     def grid(self, name: str) -> dict[str, str]:
@@ -108,8 +108,16 @@ class Tier:
 
     def names(self) -> list[str]:
         """Every system, those of the grids after the listed ones, and where each is taken."""
-        every = [*self.systems, *self._grids[1]]
-        return [*every, *(f"{n}{AT}{p}" for p, o in self.elsewhere.items() for n in o["systems"])]
+        taken = (f"{n}{AT}{p}" for p in self.elsewhere for n in self.taken_to(p))
+        return [*self.systems, *self._grids[1], *taken]
+
+    def taken_to(self, place: str) -> list[str]:
+        """The systems that are taken to a place, without its name; those that it alone has last."""
+        self.place(AT + place)  # an unknown place is told
+        return [*self.elsewhere[place]["systems"], *self._own(place)]
+
+    def _own(self, place: str) -> Mapping[str, Mapping[str, Any]]:
+        return self.elsewhere.get(place, {}).get("own", {})
 
     @cached_property
     def _grids(self) -> tuple[dict[str, dict[str, str]], dict[str, dict[str, Any]]]:
@@ -160,6 +168,7 @@ def _check(tier: Tier, name: str) -> None:
     settings = tier.system(name)
     if settings.get("run") not in RUNS:
         raise DiscoError(f"{name} has no known 'run'; use one of {', '.join(RUNS)}.")
+    there = name.partition(AT)[2]
     for part in settings.get("of", ()):
-        tier.system(part)
+        tier.system(f"{part}{AT}{there}")
     tier.place(name)
