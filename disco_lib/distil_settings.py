@@ -29,6 +29,9 @@ _RANGES: dict[str, tuple[type, float | None, float]] = {
     "seed": (int, 0, 2**32 - 1),
 }
 _OPTIONAL = ("steps", "dropout")
+_DOCUMENTS = ("frozen", "trained")
+#: Settings that students trained before them do not have: written only where they say otherwise.
+_UNWRITTEN = {"documents": "frozen"}
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,8 @@ class DistilSettings:
     in which the regularisers' weights rise quadratically (0: full weight from the start).
     dropout: None keeps the model's own. steps, where given, replaces epochs: objectives that can
     use different numbers of turns are so compared at equal cost. min_depth: shallowest turn to
-    learn from; a first turn (depth 1) is its own rewrite and teaches the least.
+    learn from; a first turn (depth 1) is its own rewrite and teaches the least. documents: "frozen"
+    keeps their vectors as they are; "trained" trains an encoder of their own beside the queries'.
     """
 
     objective: Mapping[str, Any] = field(
@@ -61,6 +65,7 @@ class DistilSettings:
     dropout: float | None = None
     document_length: int = 256
     seed: int = 123
+    documents: str = "frozen"
 
     def __post_init__(self) -> None:
         for name, (kind, least, greatest) in _RANGES.items():
@@ -74,6 +79,10 @@ class DistilSettings:
             )
         if self.input not in INPUTS and not str(self.input).startswith("rewrite:"):
             raise DiscoError(f"Setting 'input' is {self.input!r}; use one of {', '.join(INPUTS)}.")
+        if self.documents not in _DOCUMENTS:
+            raise DiscoError(
+                f"Setting 'documents' is {self.documents!r}; use one of {', '.join(_DOCUMENTS)}."
+            )
         for name, kind in (("limits", Limits), ("sampler", WindowSampler)):
             if not isinstance(getattr(self, name), kind):
                 there = ", ".join(f.name for f in dataclasses.fields(kind))
@@ -98,8 +107,10 @@ class DistilSettings:
         return cls(**nested)
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings as plain JSON values."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))
+        """The settings as plain JSON values, by whose hash a student is found again."""
+        values = json.loads(json.dumps(dataclasses.asdict(self)))
+        absent = object()
+        return {k: v for k, v in values.items() if _UNWRITTEN.get(k, absent) != v}
 
 
 def _check_number(name: str, value: Any, kind: type, least: float | None, greatest: float) -> None:

@@ -137,6 +137,8 @@ class Batch:
     column repeats a document that is query i's own. teacher_queries (batch, dimensions): vectors
     of the teacher's rewrite, where an objective asks for them. positive_documents (batch,
     vocabulary): vectors of the relevant passages, zeros where a query has none, likewise.
+    document_vectors (distinct documents, vocabulary): the batch's documents, each once, likewise
+    and wherever documents_trained says that their encoder learns too.
     """
 
     queries: Tensor
@@ -147,6 +149,8 @@ class Batch:
     duplicates: Tensor | None = None
     teacher_queries: Tensor | None = None
     positive_documents: Tensor | None = None
+    document_vectors: Tensor | None = None
+    documents_trained: bool = False
 
 
 def _kl_part(batch: Batch, temperature: float = 1.0) -> Tensor:
@@ -197,6 +201,16 @@ def _of_positives(batch: Batch, part: str) -> Tensor:
     return batch.positive_documents
 
 
+def _document_flops_part(batch: Batch) -> Tensor:
+    if batch.document_vectors is None:
+        raise DiscoError("document_flops needs the batch's documents (document_vectors).")
+    return flops(batch.document_vectors)
+
+
+def _anti_zero_part(batch: Batch) -> Tensor:
+    return anti_zero(batch.queries, batch.document_vectors if batch.documents_trained else None)
+
+
 PARTS: dict[str, Callable[..., Tensor]] = {
     "kl_divergence": _kl_part,
     "margin_mse": _margin_part,
@@ -206,12 +220,15 @@ PARTS: dict[str, Callable[..., Tensor]] = {
     "filtered_representation_mse": _filtered_part,
     "l1": lambda batch: l1(batch.queries),
     "flops": lambda batch: flops(batch.queries),
-    "anti_zero": lambda batch: anti_zero(batch.queries),
+    "document_flops": _document_flops_part,
+    "anti_zero": _anti_zero_part,
 }
+#: Parts that look at the scores of documents.
+SCORE_PARTS = ("kl_divergence", "margin_mse", "info_nce")
 #: Parts that look at the vectors of the teacher's queries, and of the relevant passages.
 TEACHER_QUERY_PARTS = ("representation_mse", "filtered_representation_mse")
 POSITIVE_PARTS = ("document_mse", "filtered_representation_mse")
-REGULARISERS = frozenset({"l1", "flops", "anti_zero"})
+REGULARISERS = frozenset({"l1", "flops", "document_flops", "anti_zero"})
 
 
 @dataclass(frozen=True)
@@ -221,6 +238,9 @@ class Objective:
     A value is a weight, or a mapping with "weight" and the loss's options, as in
     {"info_nce": {"weight": 0.01, "negatives": "batch", "temperature": 0.05}}. Raises DiscoError
     for an unknown name or option, listing those that exist, and for a weight that is no number.
+
+    document_flops is FLOPS of the documents, the papers' lambda_d. Of frozen documents it is a
+    constant: it stands in the log and in the total, and changes nothing that is learnt.
     """
 
     parts: Mapping[str, float | Mapping[str, Any]] = field(default_factory=dict)

@@ -1,41 +1,46 @@
-"""distil(): train a student on teachers' scores, with frozen document vectors, resuming exactly."""
+"""distil(): train a student on teachers' scores, resuming exactly."""
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from scipy import sparse
-from torch import Tensor, nn
-from transformers import Trainer, TrainingArguments, set_seed
+from torch import nn
+from transformers import TrainingArguments, set_seed
 
+from disco_lib.collator import Collator
 from disco_lib.datasets import Collection
 from disco_lib.distil_settings import DistilSettings
+from disco_lib.document_side import (
+    DocumentSide,
+    FrozenDocuments,
+    TrainedDocuments,
+    check_trainable,
+)
 from disco_lib.encoders import REBUILD, STUDENT_SETTINGS, SpladeEncoder
 from disco_lib.errors import DiscoError, IntegrityError
-from disco_lib.losses import Batch, Objective
-from disco_lib.sampling import Sample
+from disco_lib.losses import Objective
 from disco_lib.schedule import Example, Schedule, make_examples
-from disco_lib.sparsity import activation
 from disco_lib.storage import (
     MANIFEST,
     atomic_folder,
     open_sealed,
     read_json,
-    remove_leftovers,
+    seal_folder,
     settings_hash,
     sole_writer,
     work_folder,
     write_json,
 )
 from disco_lib.teachers import DistillationRun
+from disco_lib.trainer import DistilTrainer
 from disco_lib.vectors import cached_vectors
 
 FORMAT = "disco-student-1"
@@ -56,19 +61,24 @@ def distil(
     """Train `student` on the teacher's scores and write it to the folder `out`.
 
     The student reads settings.input of each turn that the teacher's run holds; documents keep the
-    vectors of `document_encoder` (default: the student before training). Every `save_steps` steps a
-    checkpoint is written; after an interruption the same call goes on from the last one and ends
-    with the same weights. A finished `out` of the same settings is loaded, not trained again.
-    Raises DiscoError when no turn can be learnt from, and for documents of another vocabulary.
+    vectors of `document_encoder` (default: the student before training). With settings.documents
+    "trained" a copy of that encoder learns too, and `document_encoder_of(out)` returns it. Every
+    `save_steps` steps a checkpoint is written; after an interruption the same call goes on from the
+    last one and ends with the same weights. A finished `out` of the same settings is loaded, not
+    trained again. Raises DiscoError when no turn can be learnt from, for documents of another
+    vocabulary, and for an objective with which documents cannot be trained.
     """
     out = Path(out)
     objective = Objective(settings.objective)
     if document_encoder is not None:
         _check_vocabulary(student, document_encoder)
+    document_encoder = document_encoder or student
+    if settings.documents == "trained":
+        check_trainable(objective, document_encoder, settings.document_length)
     identity = {
         "settings": settings.to_dict(),
         "student": student.fingerprint(),
-        "documents": (document_encoder or student).fingerprint(),
+        "documents": document_encoder.fingerprint(),
         "teacher": teacher.settings or {"sha256": _digest(teacher)},
         "turns": settings_hash({"ids": teacher.turn_ids}),
         "collection": collection.fingerprint,
@@ -80,13 +90,7 @@ def distil(
             turns = collection.iter_turns(split)
             examples = make_examples(student, turns, teacher, settings, objective, progress)
             _try_sampler(settings, teacher, examples)
-            documents = cached_vectors(
-                document_encoder or student,
-                collection.passage_texts(),
-                collection.pids,
-                settings.document_length,
-                progress,
-            ).rows
+            documents = _documents(collection, document_encoder, settings, objective, progress)
             trainer = _trainer(
                 student,
                 examples,
@@ -104,10 +108,27 @@ def distil(
             log = [dict(sorted(entry.items())) for entry in history if "loss" in entry]
             with atomic_folder(out, format=FORMAT, identity=identity) as folder:
                 student.save_pretrained(folder)
+                if isinstance(documents, TrainedDocuments):
+                    documents.encoder.save_pretrained(folder / DOCUMENT_ENCODER)
+                    seal_folder(folder / DOCUMENT_ENCODER)  # it may be opened by itself
                 write_json(folder / STUDENT_SETTINGS, settings.to_dict())
                 write_json(folder / "distil_log.json", log)
         shutil.rmtree(work, ignore_errors=True)
     return SpladeEncoder.from_pretrained(out, student.device)
+
+
+def _documents(
+    collection: Collection,
+    encoder: SpladeEncoder,
+    settings: DistilSettings,
+    objective: Objective,
+    progress: bool,
+) -> DocumentSide:
+    texts, length = collection.passage_texts(), settings.document_length
+    if settings.documents == "trained":
+        return TrainedDocuments(copy.deepcopy(encoder), texts, length)
+    found = cached_vectors(encoder, texts, collection.pids, length, progress)
+    return FrozenDocuments(found.rows, objective)
 
 
 def _check_vocabulary(student: SpladeEncoder, documents: SpladeEncoder) -> None:
@@ -152,127 +173,6 @@ def document_encoder_of(
     return SpladeEncoder.from_pretrained(Path(student) / DOCUMENT_ENCODER, device)
 
 
-class DistilTrainer(Trainer):
-    """transformers' Trainer with the objective's parts in its log and whole checkpoints."""
-
-    def __init__(
-        self,
-        encoder: SpladeEncoder,
-        objective: Objective,
-        documents_activation: np.ndarray,
-        ramp_steps: int,
-        **arguments: Any,
-    ) -> None:
-        super().__init__(model=encoder.model, **arguments)
-        self.encoder, self.objective, self.ramp_steps = encoder, objective, ramp_steps
-        self.documents_activation = torch.as_tensor(documents_activation, dtype=torch.float32)
-        self._sums: dict[str, float] = {}
-        self._count = 0
-        self._staging: Path | None = None
-
-    def compute_loss(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Any],
-        return_outputs: bool = False,
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> Tensor:
-        """The objective of one batch; its parts are added up for the next log entry."""
-        queries = self.encoder(inputs["input_ids"], inputs["attention_mask"]).float()
-        batch = _score(queries, inputs, self.objective.needs_batch_scores)
-        parts = self.objective(batch, self._regularisation())
-        self._note(parts, queries.detach())
-        return parts["loss"]
-
-    def _regularisation(self) -> float:
-        if self.ramp_steps <= 0:
-            return 1.0
-        return min(1.0, (self.state.global_step + 1) / self.ramp_steps) ** 2
-
-    def _note(self, parts: Mapping[str, Tensor], queries: Tensor) -> None:
-        active = (queries > 0).float()
-        sparsity = {
-            "active_terms": active.sum(-1).mean(),
-            "flops_metric": (active.mean(0) * self.documents_activation.to(active.device)).sum(),
-        }
-        for name, value in {**parts, **sparsity}.items():
-            if name != "loss":
-                self._sums[name] = self._sums.get(name, 0.0) + float(value.detach())
-        self._count += 1
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add the mean of each part since the last entry."""
-        if "loss" in logs and self._count:
-            logs |= {name: total / self._count for name, total in self._sums.items()}
-            self._sums, self._count = {}, 0
-        super().log(logs, start_time)
-
-    def _get_output_dir(self, trial: Any) -> str:
-        return str(self._staging or self.args.output_dir)
-
-    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        # Written aside, sealed, then renamed: a checkpoint is whole or not there.
-        work = Path(self.args.output_dir)
-        target = work / f"checkpoint-{self.state.global_step}"
-        remove_leftovers(target)
-        with atomic_folder(target) as part:
-            self._staging = part / "staging"
-            super()._save_checkpoint(model, trial)
-            self._staging = None
-            for file in (part / "staging" / target.name).iterdir():
-                file.rename(part / file.name)
-            shutil.rmtree(part / "staging")
-        for old in work.glob("checkpoint-*"):
-            if old != target:
-                shutil.rmtree(old)
-
-
-@dataclass(frozen=True)
-class Collator:
-    """Turns into tensors: pads tokens and draws each turn's documents.
-
-    The draw depends on seed, epoch and turn alone, so it is the same after an interruption.
-    """
-
-    encoder: SpladeEncoder
-    teacher: DistillationRun
-    documents: sparse.csr_matrix
-    settings: DistilSettings
-    objective: Objective
-
-    def __call__(self, items: Sequence[tuple[Example, int]]) -> dict[str, Any]:
-        """(example, epoch) pairs -> ids, mask, document matrix, teacher scores, positives."""
-        samples = [self._sample(example, epoch) for example, epoch in items]
-        ids, mask = self.encoder.pad([example.ids for example, _ in items])
-        chosen = np.stack([sample.documents for sample in samples])
-        batch = {
-            "input_ids": ids,
-            "attention_mask": mask,
-            "documents": _to_torch(self.documents[chosen.ravel()]),
-            "chosen": torch.as_tensor(chosen),
-            "teacher_scores": torch.as_tensor(np.stack([sample.scores for sample in samples])),
-            "positive": torch.as_tensor([sample.positive for sample in samples]),
-        }
-        if self.objective.needs_teacher_queries:
-            rows = [example.row for example, _ in items]
-            batch["teacher_queries"] = torch.as_tensor(self.teacher.queries[rows].toarray())
-        if self.objective.needs_positive_documents:
-            batch["positive_documents"] = self._positives([example for example, _ in items])
-        return batch
-
-    def _positives(self, examples: Sequence[Example]) -> Tensor:
-        known = np.array([example.positive >= 0 for example in examples])
-        rows = self.documents[[max(example.positive, 0) for example in examples]].toarray()
-        return torch.as_tensor(rows * known[:, None].astype(np.float32))
-
-    def _sample(self, example: Example, epoch: int) -> Sample:
-        documents, scores = self.teacher.ranking(example.row)
-        rng = np.random.default_rng([self.settings.seed, epoch, example.row])
-        return self.settings.sampler.sample(
-            documents, scores, example.positive, self.documents.shape[0], rng
-        )
-
-
 def _try_sampler(
     settings: DistilSettings, teacher: DistillationRun, examples: Sequence[Example]
 ) -> None:
@@ -286,7 +186,7 @@ def _trainer(
     student: SpladeEncoder,
     examples: Sequence[Example],
     teacher: DistillationRun,
-    documents: sparse.csr_matrix,
+    documents: DocumentSide,
     settings: DistilSettings,
     objective: Objective,
     work: Path,
@@ -296,9 +196,9 @@ def _trainer(
     schedule = Schedule(examples, settings)
     set_seed(settings.seed)
     if settings.dropout is not None:
-        for module in student.model.modules():
-            if isinstance(module, nn.Dropout):
-                module.p = settings.dropout
+        _set_dropout(student, settings.dropout)
+        if isinstance(documents, TrainedDocuments):
+            _set_dropout(documents.encoder, settings.dropout)
     cuda = student.device.type == "cuda"
     arguments = TrainingArguments(
         output_dir=str(work),
@@ -326,7 +226,7 @@ def _trainer(
     trainer = DistilTrainer(
         student,
         objective,
-        activation(documents),
+        documents,
         round(settings.ramp * schedule.steps),
         args=arguments,
         train_dataset=schedule,
@@ -338,40 +238,10 @@ def _trainer(
     return trainer
 
 
-def _score(queries: Tensor, inputs: Mapping[str, Any], with_batch: bool) -> Batch:
-    chosen = inputs["chosen"]
-    n_queries, n_documents = chosen.shape
-    with torch.autocast(queries.device.type, enabled=False):
-        every = torch.sparse.mm(inputs["documents"], queries.T).T
-    blocks = every.reshape(n_queries, n_queries, n_documents)
-    own = blocks[torch.arange(n_queries), torch.arange(n_queries)]
-    return Batch(
-        queries,
-        own,
-        inputs["teacher_scores"],
-        inputs["positive"],
-        every if with_batch else None,
-        _duplicates(chosen) if with_batch else None,
-        inputs.get("teacher_queries"),
-        inputs.get("positive_documents"),
-    )
-
-
-def _duplicates(chosen: Tensor) -> Tensor:
-    n_queries, n_documents = chosen.shape
-    same = (chosen.reshape(1, -1, 1) == chosen.reshape(n_queries, 1, n_documents)).any(-1)
-    owner = torch.arange(n_queries, device=chosen.device).repeat_interleave(n_documents)
-    return same & (owner != torch.arange(n_queries, device=chosen.device).unsqueeze(1))
-
-
-def _to_torch(rows: sparse.csr_matrix) -> Tensor:
-    coo = rows.tocoo()
-    places = np.stack([coo.row, coo.col]).astype(np.int64)
-    values = torch.from_numpy(coo.data)
-    # Said aloud, because torch warns on stderr where the choice is left to it.
-    return torch.sparse_coo_tensor(
-        torch.from_numpy(places), values, rows.shape, is_coalesced=True, check_invariants=False
-    )
+def _set_dropout(encoder: SpladeEncoder, share: float) -> None:
+    for module in encoder.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = share
 
 
 def _last_checkpoint(work: Path) -> str | None:

@@ -29,6 +29,14 @@ def test_students_trained_before_keep_their_names():
         "sampler": {"negatives": 32, "start": 0, "end": 200},
     }
     assert settings_hash(DistilSettings.from_dict(values).to_dict()) == "af161180f60d"
+    frozen = DistilSettings.from_dict({**values, "documents": "frozen"})
+    assert settings_hash(frozen.to_dict()) == "af161180f60d"
+
+
+def test_trained_documents_have_a_name_of_their_own():
+    trained = DistilSettings(documents="trained")
+    assert trained.to_dict() == DistilSettings().to_dict() | {"documents": "trained"}
+    assert DistilSettings.from_dict(trained.to_dict()) == trained
 
 
 def test_settings_there_and_back():
@@ -60,6 +68,9 @@ def test_numbers_without_a_point_are_numbers():
         ({"seed": -1}, "'seed' is -1"),
         ({"seed": True}, "'seed' is True"),
         ({"objective": "kl_divergence"}, "'objective' is 'kl_divergence'; give a loss"),
+        ({"documents": "thawed"}, "'documents' is 'thawed'; use one of frozen, trained"),
+        ({"documents": True}, "'documents' is True; use one of frozen, trained"),
+        ({"documents": ["frozen"]}, "'documents' is .*; use one of frozen, trained"),
         ({"input": "history"}, "'input' is 'history'; use one of utterance"),
     ],
 )

@@ -50,8 +50,9 @@ def batch_of(queries, texts, teacher, positive=None, duplicates=None, teacher_qu
     if duplicates is None:
         duplicates = torch.zeros(every.shape, dtype=torch.bool)
     return Batch(
-        queries, scores, teacher, positive, every, duplicates, teacher_queries, texts[:, 0]
-    )
+        queries, scores, teacher, positive, every, duplicates, teacher_queries, texts[:, 0],
+        texts.reshape(n * documents, -1),
+    )  # fmt: skip
 
 
 def assert_same_gradient(first, second, leaf):
@@ -362,7 +363,7 @@ def test_the_parts_come_back_by_name_and_add_up():
     assert_same_gradient(found["loss"], total, queries)
 
 
-@pytest.mark.parametrize("name", sorted(PARTS))
+@pytest.mark.parametrize("name", sorted(PARTS.keys() - {"document_flops"}))
 def test_every_part_reaches_the_queries(name):
     queries, texts, teacher = random_problem()
     batch = batch_of(queries, texts, teacher, teacher_queries=torch.zeros_like(queries))
@@ -370,6 +371,35 @@ def test_every_part_reaches_the_queries(name):
     assert parts["loss"].item() == pytest.approx(2 * parts[name].item())
     (slope,) = torch.autograd.grad(parts["loss"], queries)
     assert slope.abs().sum() > 0
+
+
+def test_document_flops_is_that_of_the_documents():
+    queries, texts, teacher = random_problem()
+    learning = texts.clone().requires_grad_()
+    parts = Objective({"document_flops": 2.0})(batch_of(queries, learning, teacher))
+    torch.testing.assert_close(parts["document_flops"], flops(texts.reshape(20, 12)))
+    of_queries, of_documents = torch.autograd.grad(parts["loss"], [queries, learning])
+    assert not of_queries.any() and of_documents.abs().sum() > 0
+
+
+def test_document_flops_of_frozen_documents_is_a_value_without_gradient():
+    queries, texts, teacher = random_problem()
+    batch = batch_of(queries, texts, teacher)
+    found = Objective({"kl_divergence": 1.0, "document_flops": 3.0})(batch)
+    alone = Objective({"kl_divergence": 1.0})(batch)
+    assert not found["document_flops"].requires_grad
+    torch.testing.assert_close(found["loss"], alone["loss"] + 3 * found["document_flops"])
+    (slope,) = torch.autograd.grad(found["loss"], queries, retain_graph=True)
+    assert torch.equal(slope, torch.autograd.grad(alone["loss"], queries)[0])
+
+
+def test_anti_zero_looks_at_documents_where_they_are_trained():
+    queries, texts, teacher = random_problem()
+    batch = batch_of(queries, texts, teacher)
+    objective = Objective({"anti_zero": 1.0})
+    assert objective(batch)["loss"].item() == anti_zero(queries).item()
+    batch.documents_trained = True
+    assert objective(batch)["loss"].item() == anti_zero(queries, texts).item()
 
 
 def test_the_schedule_scales_the_regularisers_alone():
@@ -448,6 +478,13 @@ def test_missing_vectors_of_passages_are_named():
     for name in POSITIVE_PARTS:
         with pytest.raises(DiscoError, match=f"^{name} needs the relevant passages' vectors"):
             Objective({name: 1.0})(batch)
+
+
+def test_missing_documents_are_named():
+    batch = batch_of(*random_problem())
+    batch.document_vectors = None
+    with pytest.raises(DiscoError, match="document_flops needs the batch's documents"):
+        Objective({"document_flops": 1.0})(batch)
 
 
 def test_what_a_batch_must_hold_follows_from_the_parts():

@@ -1,5 +1,4 @@
 import copy
-import dataclasses
 import json
 
 import numpy as np
@@ -7,20 +6,15 @@ import pytest
 import torch
 from scipy import sparse
 
-from disco_lib import storage, training
+from disco_lib import storage
 from disco_lib.conversations import Limits, context_ids
+from disco_lib.encoders import SpladeEncoder
 from disco_lib.errors import DiscoError, IntegrityError
-from disco_lib.losses import Objective, kl_divergence
+from disco_lib.losses import kl_divergence
 from disco_lib.sampling import WindowSampler
-from disco_lib.schedule import Example
 from disco_lib.teachers import DistillationRun, teach
-from disco_lib.training import (
-    Collator,
-    DistilSettings,
-    DistilTrainer,
-    distil,
-    read_log,
-)
+from disco_lib.trainer import DistilTrainer
+from disco_lib.training import Collator, DistilSettings, distil, document_encoder_of, read_log
 
 pytestmark = pytest.mark.usefixtures("short_collections")
 
@@ -186,22 +180,6 @@ def test_documents_of_another_encoder_may_be_the_frozen_ones(train, encoder, col
     assert not same_weights(train("own"), train("other", document_encoder=other))
 
 
-def test_regularisers_rise_quadratically(encoder, monkeypatch):
-    trainer = object.__new__(DistilTrainer)
-
-    class State:
-        global_step = 0
-
-    trainer.state, trainer.ramp_steps = State, 4
-    found = []
-    for step in range(6):
-        State.global_step = step
-        found.append(trainer._regularisation())
-    assert found == [1 / 16, 4 / 16, 9 / 16, 1, 1, 1]
-    trainer.ramp_steps = 0
-    assert trainer._regularisation() == 1.0
-
-
 def test_the_ramp_reaches_the_loss(train, tmp_path):
     train(wanted=settings(objective={"kl_divergence": 1.0, "l1": 1.0}, steps=8, ramp=0.5))
     log = read_log(tmp_path / "student")
@@ -224,6 +202,167 @@ def test_dropout_0_switches_all_dropout_off(train, encoder, monkeypatch):
     train("with", settings(steps=2, dropout=0.3))
     train("own", settings(steps=2))
     assert seen == [True, True, False, False, False, False]
+
+
+# Trained documents
+
+
+TRAINED = {"documents": "trained", "dropout": 0.1}
+
+
+def test_a_document_encoder_is_trained_beside_the_students(train, encoder, tmp_path):
+    student = train(wanted=settings(**TRAINED))
+    documents = document_encoder_of(tmp_path / "student")
+    for pair in ((student, encoder), (documents, encoder), (student, documents)):
+        assert not same_weights(*pair)
+    # What was handed in is not what was trained.
+    start = copy.deepcopy(encoder)
+    train("other", settings(**TRAINED), document_encoder=start)
+    assert same_weights(start, encoder)
+    assert contents(tmp_path / "other") == contents(tmp_path / "student")
+
+
+def test_frozen_documents_leave_no_encoder(train, tmp_path):
+    train()
+    assert document_encoder_of(tmp_path / "student") is None
+    assert not (tmp_path / "student" / "document_encoder").exists()
+
+
+def test_the_document_encoder_loads_as_a_model_of_its_own(train, tmp_path):
+    from sentence_transformers import SparseEncoder
+
+    train(wanted=settings(**TRAINED))
+    folder = tmp_path / "student" / "document_encoder"
+    documents = document_encoder_of(tmp_path / "student")
+    assert same_weights(SpladeEncoder.from_pretrained(folder), documents)
+    texts = ["how is the violin made", "the comet"]
+    peer = SparseEncoder(str(folder), device="cpu").encode(texts, convert_to_tensor=True)
+    np.testing.assert_allclose(
+        peer.to_dense().numpy(), documents.encode(texts).toarray(), atol=1e-5
+    )
+
+
+def test_training_both_sides_brings_them_nearer_to_the_teacher(
+    train, collection, encoder, teacher, tmp_path
+):
+    passages = collection.passage_texts()
+    inputs = [
+        context_ids(turn, "conversation", encoder.tokenizer, SETTINGS.limits)
+        for turn in collection.iter_turns("train")
+    ]
+    sampler = {"negatives": 20, "start": 0, "end": 40, "positive": "own"}
+    parts = {"objective": {"kl_divergence": 1.0}, "sampler": sampler, "steps": 40, "dropout": 0.0}
+    student = train(wanted=settings(documents="trained", **parts))
+
+    def divergence(queries, documents):
+        product = queries.encode(inputs, LENGTH) @ documents.encode(passages, LENGTH).T
+        own = np.take_along_axis(product.toarray(), np.array(teacher.documents), axis=1)
+        return float(kl_divergence(torch.from_numpy(own), torch.from_numpy(teacher.scores)))
+
+    both = divergence(student, document_encoder_of(tmp_path / "student"))
+    assert both < 0.5 * divergence(encoder, encoder)
+    # They belong together: the student does worse with the documents it began with.
+    assert both < divergence(student, encoder)
+
+
+def test_document_flops_makes_trained_documents_sparser(train, tmp_path):
+    active = {}
+    for weight in (1e-6, 1.0):
+        parts = {"kl_divergence": 1.0, "document_flops": weight}
+        train(str(weight), settings(**TRAINED, objective=parts, steps=30))
+        log = read_log(tmp_path / str(weight))
+        active[weight] = np.mean([entry["document_active_terms"] for entry in log][-5:])
+    assert active[1.0] < 0.7 * active[1e-6]
+
+
+def test_document_flops_of_frozen_documents_is_logged_and_changes_nothing(train, tmp_path):
+    # The papers' lambda_d, where the document encoder is frozen.
+    plain = train("plain", settings(objective={"kl_divergence": 1.0}))
+    parts = {"kl_divergence": 1.0, "document_flops": 10.0}
+    assert same_weights(plain, train("with", settings(objective=parts)))
+    for entry, without in zip(
+        read_log(tmp_path / "with"), read_log(tmp_path / "plain"), strict=True
+    ):
+        assert entry["document_flops"] > 0 and entry["grad_norm"] == without["grad_norm"]
+        total = entry["kl_divergence"] + 10 * entry["document_flops"]
+        assert entry["loss"] == pytest.approx(total, rel=1e-5)
+
+
+def test_the_log_of_trained_documents(train, encoder, tmp_path):
+    parts = {"kl_divergence": 1.0, "document_flops": 0.1, "anti_zero": 1.0}
+    train(wanted=settings(**TRAINED, objective=parts, ramp=0.5))
+    first = read_log(tmp_path / "student")[0]
+    assert {*parts, "active_terms", "document_active_terms", "flops_metric"} < set(first)
+    assert 0 < first["document_active_terms"] < encoder.vocabulary_size
+
+
+@pytest.mark.parametrize("step", [2, 7, 11])
+def test_an_interrupted_training_of_both_encoders_ends_with_the_same_bytes(
+    train, tmp_path, monkeypatch, step
+):
+    wanted = settings(**TRAINED, weight_decay=0.01)
+    train("whole", wanted)
+    with monkeypatch.context() as patch:
+        stop_at(patch, step)
+        with pytest.raises(KeyboardInterrupt):
+            train(wanted=wanted)
+    done = checkpoints(tmp_path)
+    assert len(done) == (step > 3)
+    with monkeypatch.context() as patch:
+        calls = stop_at(patch, 100)
+        train(wanted=wanted)
+    assert len(calls) == 12 - (int(done[0].split("-")[1]) if done else 0)
+    found, expected = contents(tmp_path / "student"), contents(tmp_path / "whole")
+    assert "document_encoder/model.safetensors" in found
+    assert found == expected
+
+
+def test_a_checkpoint_with_a_damaged_document_encoder_is_skipped(train, tmp_path, monkeypatch):
+    wanted = settings(**TRAINED)
+    train("whole", wanted)
+    with monkeypatch.context() as patch:
+        stop_at(patch, 10)
+        with pytest.raises(KeyboardInterrupt):
+            train(wanted=wanted)
+    (weights,) = tmp_path.glob(".student.*.work/checkpoint-*/document_model.safetensors")
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    train(wanted=wanted)
+    assert contents(tmp_path / "student") == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_a_damaged_document_encoder_is_named(train, tmp_path, missing):
+    train(wanted=settings(**TRAINED, steps=2))
+    path = tmp_path / "student" / "document_encoder" / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.unlink()
+    if not missing:
+        path.write_bytes(content)
+    for load in (
+        lambda: document_encoder_of(tmp_path / "student"),
+        lambda: SpladeEncoder.from_pretrained(path.parent),
+        lambda: SpladeEncoder.from_pretrained(tmp_path / "student"),
+        lambda: train(wanted=settings(**TRAINED, steps=2)),
+    ):
+        with pytest.raises(IntegrityError, match=r"document_encoder|model\.safetensors"):
+            load()
+
+
+def test_frozen_and_trained_documents_are_not_mistaken_for_each_other(train):
+    train(wanted=settings(**TRAINED))
+    with pytest.raises(DiscoError, match="other settings"):
+        train(wanted=settings(dropout=0.1))
+
+
+def test_documents_that_cannot_be_trained_are_named_before_anything_is_done(train, tmp_path):
+    with pytest.raises(DiscoError, match="document_mse draws queries to vectors"):
+        train(wanted=settings(**TRAINED, objective={"kl_divergence": 1, "document_mse": 1}))
+    with pytest.raises(DiscoError, match="nothing in the objective scores documents"):
+        train(wanted=settings(**TRAINED, objective={"representation_mse": 1}))
+    assert not (tmp_path / "student").exists()
 
 
 # Interruptions
@@ -423,73 +562,3 @@ def test_teacher_vectors_of_another_vocabulary_are_named(train, teacher):
 def test_too_many_negatives_are_named(train):
     with pytest.raises(DiscoError, match="51 documents a turn, but the collection has only 45"):
         train(wanted=settings(sampler={"negatives": 50, "start": 0, "end": 900}))
-
-
-# Batches
-
-
-@pytest.fixture
-def collator(encoder, teacher, collection):
-    documents = encoder.encode(collection.passage_texts(), LENGTH)
-    return Collator(encoder, teacher, documents, SETTINGS, Objective(SETTINGS.objective))
-
-
-def test_a_batch_holds_what_its_examples_and_their_draws_say(collator, teacher):
-    items = [(Example([2, 9, 3], 4, 7), 0), (Example([2, 9, 9, 3], 8, -1), 1)]
-    batch = collator(items)
-    assert batch["input_ids"][:, :4].tolist() == [[2, 9, 3, 0], [2, 9, 9, 3]]
-    assert batch["attention_mask"][:, :4].tolist() == [[1, 1, 1, 0], [1, 1, 1, 1]]
-    assert not batch["attention_mask"][:, 4:].any()
-    assert batch["chosen"].shape == batch["teacher_scores"].shape == (2, 7)
-    assert batch["positive"].tolist() == [0, -1] and batch["chosen"][0, 0] == 7
-    dense = batch["documents"].to_dense().numpy()
-    chosen = batch["chosen"].numpy().ravel()
-    np.testing.assert_array_equal(dense, collator.documents[chosen].toarray())
-    listed = dict(zip(*map(np.ndarray.tolist, teacher.ranking(8)), strict=True))
-    for document, score in zip(batch["chosen"][1], batch["teacher_scores"][1], strict=True):
-        assert listed[int(document)] == float(score)
-
-
-def test_vectors_of_positives_come_where_a_part_looks_at_them(collator):
-    items = [(Example([2, 9, 3], 4, 7), 0), (Example([2, 9, 9, 3], 8, -1), 1)]
-    assert "positive_documents" not in collator(items)
-    for part in ("document_mse", "filtered_representation_mse"):
-        asked = dataclasses.replace(collator, objective=Objective({part: 1.0}))
-        found = asked(items)["positive_documents"].numpy()
-        np.testing.assert_array_equal(found[0], collator.documents[7].toarray()[0])
-        assert not found[1].any()
-
-
-def test_a_draw_depends_on_seed_epoch_and_turn_alone(collator):
-    first, second = Example([2, 3], 4, 7), Example([2, 9, 3], 5, 8)
-    together = collator([(first, 0), (second, 0)])["chosen"]
-    turned = collator([(second, 0), (first, 0)])["chosen"]
-    assert together.tolist() == turned.tolist()[::-1]
-    assert collator([(first, 1)])["chosen"].tolist() != together[:1].tolist()
-
-
-def test_scores_are_dot_products_and_duplicates_are_found(collator):
-    # Two turns draw from rankings over the same 45 passages, so they share some.
-    items = [(Example([2, 9, 3], 4, 7), 0), (Example([2, 9, 9, 3], 5, 8), 0)]
-    inputs = collator(items)
-    queries = torch.rand(2, collator.documents.shape[1])
-    batch = training._score(queries, inputs, True)
-    dense = torch.from_numpy(collator.documents.toarray())
-    chosen = inputs["chosen"]
-    for i in range(2):
-        torch.testing.assert_close(batch.scores[i], dense[chosen[i]] @ queries[i])
-        torch.testing.assert_close(batch.all_scores[i], dense[chosen.reshape(-1)] @ queries[i])
-        for column in range(14):
-            owner, document = column // 7, chosen.reshape(-1)[column]
-            expected = owner != i and bool((chosen[i] == document).any())
-            assert bool(batch.duplicates[i, column]) == expected
-    assert batch.duplicates.any()
-    assert training._score(queries, inputs, False).all_scores is None
-
-
-def test_scores_reach_the_queries_with_the_right_gradient(collator):
-    inputs = collator([(Example([2, 9, 3], 4, 7), 0), (Example([2, 3], 5, 8), 0)])
-    queries = torch.rand(2, collator.documents.shape[1], requires_grad=True)
-    training._score(queries, inputs, False).scores.sum().backward()
-    dense = torch.from_numpy(collator.documents.toarray())
-    torch.testing.assert_close(queries.grad, dense[inputs["chosen"]].sum(dim=1))
