@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 
 from disco_lib.bm25 import bm25_search
 from disco_lib.conversations import Turn, context_ids, context_text
+from disco_lib.costs import collection_costs, search_ms
 from disco_lib.datasets import Collection, load
 from disco_lib.encoders import SpladeEncoder
 from disco_lib.errors import DiscoError, IntegrityError
@@ -33,8 +34,6 @@ from disco_lib.training import DistilSettings, distil, document_encoder_of, read
 
 #: What a system says besides its own distillation settings.
 NOT_DISTIL = {"run", "teachers", "missing", "label"}
-#: A search is timed so many times, and the fastest counts: the least disturbed one.
-TIMED = 5
 
 
 class Laboratory:
@@ -229,12 +228,11 @@ class Laboratory:
         seeds = self.tier.seeds if self._trains(name) else ("-",)
         values, unremoved, costs, by_turn, turns = {}, {}, {}, {}, []
         for seed in tqdm(seeds, desc=name, disable=not self.progress or len(seeds) == 1):
-            start = time.perf_counter()
+            seconds = self._train(name, seed)
             turns, run, queries = self.run(name, seed)
-            seconds = time.perf_counter() - start
             values[str(seed)], unremoved[str(seed)] = self._evaluate(name, turns, run)
             sums, each = self._costs(name, queries, seed)
-            costs[str(seed)] = {"seconds": round(seconds, 1), **sums}
+            costs[str(seed)] = {**seconds, **sums}
             by_turn[str(seed)] = each
         record = Record(
             self.tier.name, name, self.tier.label(name), settings, settings_hash(settings),
@@ -243,6 +241,15 @@ class Laboratory:
         )  # fmt: skip
         write_record(record, publish)
         return record
+
+    def _train(self, name: str, seed: int | str) -> dict[str, float]:
+        # Seconds of a training, where it is one and the cache does not hold its student.
+        if self.tier.system(name)["run"] != "student" or self.student_folder(name, seed).is_dir():
+            return {}
+        self.teacher_of(name), self.documents
+        start = time.perf_counter()
+        self.student(name, int(seed))
+        return {"seconds": round(time.perf_counter() - start, 1)}
 
     def run(
         self, name: str, seed: int | str = "-"
@@ -358,8 +365,10 @@ class Laboratory:
         sums = {
             "active_terms": round(float(np.mean(active)), 3),
             "flops": round(flops(queries, documents), 4),
-            "search_ms": round(_search_ms(self._index_of(name, seed), queries), 5),
+            "search_ms": round(search_ms(self._index_of(name, seed), queries), 5),
         }
+        if own is not None:
+            sums |= collection_costs(own, self._index_of(name, seed))
         return sums, {"active_terms": active.tolist()}
 
 
@@ -367,13 +376,3 @@ class _Draft(Laboratory):
     def measure(self, name: str, publish: bool = False) -> Record:
         record = super().measure(name)
         return replace(record, label=f"{record.label} (draft)")
-
-
-def _search_ms(index: InvertedIndex, queries: sparse.csr_matrix, k: int = 100) -> float:
-    """Milliseconds that one thread takes for one query of the k best."""
-    seconds = []
-    for _ in range(TIMED):
-        start = time.perf_counter()
-        index.search_arrays(queries, k)
-        seconds.append(time.perf_counter() - start)
-    return 1e3 * min(seconds) / max(1, queries.shape[0])

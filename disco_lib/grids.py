@@ -44,7 +44,7 @@ def expand(
         for place, own in zip(places, values, strict=True):
             _put(system, place, own, shared)
         there = next((n for n, s in systems.items() if _same(s, system, shared)), None)
-        names[text] = there or f"{name}-{text}"
+        names[text] = there or f"{name}-{text}".replace(" ", "-")
         if there is None:
             system["label"] = grid.get("label", name + " {value}").format(value=text)
             new[names[text]] = system

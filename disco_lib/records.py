@@ -31,9 +31,10 @@ class Record:
 
     values: {seed: {metric: per-turn values in the order of turn_ids}}, after the removal of earlier
     answers where the tier's evaluation asks for it; unremoved: {seed: {metric: mean}} without it.
-    costs: {seed: {"active_terms", "flops", "seconds", "search_ms"}}. A system without training has
-    the seed "-". depths and conversations: of each turn, from 1, and its conversation's id;
-    turn_costs: {seed: {"active_terms": per turn}}; empty in records from before they were kept.
+    costs: {seed: {"active_terms", "flops", "search_ms", "seconds"}}; seconds are those of the
+    training, where it was run for this record. A system without training has the seed "-".
+    depths and conversations: of each turn, from 1, and its conversation's id; turn_costs: {seed:
+    {"active_terms": per turn}}; these are empty in records from before they were kept.
     """
 
     tier: str

@@ -35,9 +35,9 @@ def test_a_value_that_is_there_already_is_not_a_new_system():
 
 def test_several_settings_vary_together_under_a_name():
     names, new = grid(
-        vary=["sampler.start", "sampler.end"], values={"top": [0, 32], "recipe": [10, 960]}
+        vary=["sampler.start", "sampler.end"], values={"the top": [0, 32], "recipe": [10, 960]}
     )
-    assert names == {"top": "g-top", "recipe": "g-recipe"}
+    assert names == {"the top": "g-the-top", "recipe": "g-recipe"}  # it is a file's name too
     assert new["g-recipe"]["sampler"] == {"start": 10, "end": 960}
 
 
