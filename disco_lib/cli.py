@@ -457,9 +457,18 @@ def claims(
     if not rows:
         typer.echo("disco: no tier has records yet; `disco measure` makes them.", err=True)
     for row in rows:
-        effect = "" if row["effect"] is None else f"  effect {row['effect']:+.4f} {row['interval']}"
-        typer.echo(f"{row['tier']:<6} {row['verdict']:<18} {row['id']}{effect}")
+        typer.echo(f"{row['tier']:<6} {row['verdict']:<18} {row['id']}{_first_comparison(row)}")
         typer.echo(f"       {row['statement']} ({row['where']})")
+
+
+def _first_comparison(row: dict[str, Any]) -> str:
+    """The effect of a claim's first comparison and how it reads; why there is none."""
+    if row["effect"] is None:
+        return f"  ({row['why']})" if row["why"] else ""
+    first, *others = row["comparisons"]
+    more = f", and {len(others)} more" if others else ""
+    effect = f"effect {row['effect']:+.4f} {row['interval']}"
+    return f"  {effect}: {first['reads']} in {first['metric']}{more}"
 
 
 def _distil_settings(tier: str, system: str | None, changes: list[str], seed: int) -> Any:

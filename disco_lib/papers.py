@@ -12,26 +12,10 @@ import yaml
 
 from disco_lib.errors import DataError, DiscoError
 from disco_lib.records import ROOT
+from disco_lib.rules import Comparison, read_comparison
 
-DIRECTIONS = ("greater", "less", "similar")
 PUBLISHED_ONLY, NOT_YET = "published only:", "not measured yet:"
 FOLDER = ROOT / "data" / "papers"
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One comparison that a claim rests on: system a against system b in a metric.
-
-    direction "greater": a's metric exceeds b's; "less": the reverse, as for the costs
-    "active_terms" and "flops"; "similar": they differ by less than `margin`, in the metric's units.
-    Only "similar" has a margin.
-    """
-
-    a: str
-    b: str
-    metric: str
-    direction: str
-    margin: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -124,18 +108,9 @@ def paper_names() -> list[str]:
 
 
 def _claim(paper: str, claim: Mapping[str, Any], path: Path) -> Claim:
-    comparisons = tuple(Comparison(**item) for item in claim.get("comparisons", ()))
-    for item in comparisons:
-        if item.direction not in DIRECTIONS:
-            raise DataError(
-                path, None, claim["id"], f"direction {item.direction!r}",
-                "Use greater, less or similar.",
-            )  # fmt: skip
-        if (item.direction == "similar") != (item.margin > 0):
-            raise DataError(
-                path, None, claim["id"], f"{item.direction} with margin {item.margin}",
-                "Give 'similar' a margin above 0, and nothing else a margin.",
-            )  # fmt: skip
+    comparisons = tuple(
+        read_comparison(item, path, claim["id"]) for item in claim.get("comparisons", ())
+    )
     why = claim.get("why", "")
     if not comparisons and not why.startswith((PUBLISHED_ONLY, NOT_YET)):
         raise DataError(

@@ -20,7 +20,6 @@ from disco_lib.tiers import load_tier
 HEADLINE = ("MRR@10", "R@10", "R@100", "nDCG@3")
 #: Keeps an interval in one piece where a narrow column breaks its lines.
 GLUE = "\u00a0"
-SIGNS = {"greater": ">", "less": "<", "similar": "≈"}
 
 
 @dataclass(frozen=True)
@@ -145,7 +144,7 @@ def verdicts_by_tier(verdicts: Sequence[Verdict]) -> Table:
             item, (low, high) = finding.comparison, finding.interval
             rows.append(
                 {
-                    "comparison": f"{item.a} {SIGNS[item.direction]} {item.b}",
+                    "comparison": item.words(),
                     "in": item.metric,
                     "tier": verdict.tier,
                     "difference": f"{finding.effect:+.3f} [{low:+.3f},{GLUE}{high:+.3f}]",
@@ -184,7 +183,7 @@ def verdict_words(verdict: Verdict) -> Words:
     kind = kind or ("not-reproduced" if verdict.verdict == "not reproduced" else "not-run")
     label = f'<span class="verdict {kind}">{verdict.verdict}</span>'
     if not verdict.findings:
-        why = _text(verdict.claim.why or "no record")
+        why = _text(verdict.claim.why or verdict.lacks or "no record")
         return Words(f"{label} on tier {_text(verdict.tier)}: {why}")
     holding = sum(finding.holds for finding in verdict.findings)
     count = len(verdict.findings)
@@ -202,10 +201,9 @@ def verdict_table(verdict: Verdict) -> Table:
     rows = []
     for finding in verdict.findings:
         item, (low, high) = finding.comparison, finding.interval
-        within = f" ± {item.margin:g}" if item.direction == "similar" else ""
         rows.append(
             {
-                "comparison": f"{item.a} {SIGNS[item.direction]} {item.b}{within}",
+                "comparison": item.words(),
                 "in": item.metric,
                 "difference": f"{finding.effect:+.3f} [{low:+.3f},{GLUE}{high:+.3f}]",
                 "p": "" if finding.p is None else p_value(finding.p),

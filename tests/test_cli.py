@@ -884,6 +884,8 @@ def test_claims(measured):
     assert len(lines) == 2 * len(every)
     printed = next(line for line in lines if claim.id in line.split())
     assert "reproduced" in printed and f"effect {judged['effect']:+.4f}" in printed
+    assert f"{judged['comparisons'][0]['reads']} in " in printed
+    assert f"and {len(claim.comparisons) - 1} more" in printed
     one = json.loads(done("claims", "--json", "--paper", "disco", "--tier", "qrecc"))
     assert {row["paper"] for row in one} == {"disco"} and {row["tier"] for row in one} == {"qrecc"}
     assert {row["verdict"] for row in one} == {"not run", "published only"}

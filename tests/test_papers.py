@@ -3,10 +3,10 @@ import re
 import pytest
 
 from disco_lib import papers
-from disco_lib.claims import COSTS
 from disco_lib.errors import DataError, DiscoError
 from disco_lib.metrics import METRICS
-from disco_lib.papers import DIRECTIONS, FOLDER, load_paper, paper_names
+from disco_lib.papers import FOLDER, load_paper, paper_names
+from disco_lib.rules import COSTS, DIRECTIONS
 from disco_lib.tiers import FOLDER as TIERS
 from disco_lib.tiers import load_tier
 

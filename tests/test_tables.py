@@ -120,6 +120,28 @@ def test_a_verdicts_table_has_a_row_for_each_comparison():
     assert rows["holds"].tolist()[1] == "yes"
 
 
+def test_a_verdicts_tables_read_depth_growth_and_bounds():
+    placed = {"depths": [1, 2, 1, 2], "conversations": ["c", "c", "d", "d"]}
+    high, low = (dataclasses.replace(r, **placed) for r in (HIGH, LOW))
+    item = dataclasses.replace(CLAIM, comparisons=(
+        Comparison("high", "low", "MRR@10", "greater", depth=(None, 2)),
+        Comparison("high", None, "MRR@10", "less", growth=True),
+        Comparison("low", None, "MRR@10", "less", bound=0.5),
+    ))  # fmt: skip
+    verdict = judge(item, "mini", {"high": high, "low": low}.get)
+    expected = ["high > low, depth up to 2", "high falls with depth", "low < 0.5"]
+    assert verdict_table(verdict).frame["comparison"].tolist() == expected
+    assert verdicts_by_tier([verdict]).frame["comparison"].tolist() == expected
+
+
+def test_a_claim_whose_records_are_too_old_says_what_to_measure():
+    item = dataclasses.replace(CLAIM, comparisons=(
+        Comparison("high", "low", "MRR@10", "greater", growth=True),
+    ))  # fmt: skip
+    text = verdict_words(judge(item, "mini", {"high": HIGH, "low": LOW}.get)).text
+    assert "not run</span>" in text and "disco measure --tier mini --system high" in text
+
+
 def test_p_values_are_rounded_but_never_to_nothing():
     assert [p_value(p) for p in (1.0, 0.0123, 0.0009, 0.0)] == [
         "1.000", "0.012", "<\u00a00.001", "<\u00a00.001",
