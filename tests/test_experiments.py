@@ -16,7 +16,7 @@ from disco_lib.runs import run_from_dict
 from disco_lib.sparsity import active_terms, flops
 from disco_lib.storage import MANIFEST, cache_root
 from disco_lib.tiers import Tier
-from disco_lib.training import distil
+from disco_lib.training import distil, document_encoder_of
 
 pytestmark = pytest.mark.usefixtures("short_collections")
 
@@ -432,6 +432,21 @@ def test_a_record_keeps_depth_and_cost_of_every_turn(laboratory):
     assert record.cost("search_ms") > 0
     with pytest.raises(DiscoError, match="no active_terms a turn.*disco measure --tier tiny"):
         laboratory.measure("bm25").per_turn_cost("active_terms")
+
+
+def test_documents_that_were_trained_are_searched_and_their_size_is_kept(tier, laboratory):
+    systems = SYSTEMS | {"both": {"run": "student", "teachers": ["gold"], "documents": "trained"}}
+    laboratory = Laboratory(replace(tier, systems=systems, seeds=(1,)), progress=False)
+    record = laboratory.measure("both")
+    encoder = document_encoder_of(laboratory.student_folder("both", 1))
+    own = encoder.encode(laboratory.collection.passage_texts(), 48)
+    assert record.cost("postings") == active_terms(own).sum()
+    assert record.cost("document_terms") == pytest.approx(active_terms(own).mean(), abs=1e-3)
+    assert record.cost("index_mb") > 0
+    turns, queries = laboratory.queries("both", 1)
+    assert record.cost("flops") == pytest.approx(flops(queries, own), abs=1e-3)
+    # The others search the passages as they were.
+    assert np.isnan(laboratory.measure("student").cost("postings"))
 
 
 def test_a_chapter_without_records_gets_a_draft(tier, laboratory, runs):
