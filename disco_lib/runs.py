@@ -14,7 +14,7 @@ from ranx import Run
 from ranx.data_structures.common import create_bulk
 
 from disco_lib.errors import DataError, DiscoError
-from disco_lib.storage import atomic_path
+from disco_lib.storage import check_path, checked_path
 
 TREC_REMEDY = "A line is: turn_id Q0 pid rank score tag."
 
@@ -95,12 +95,12 @@ def _compiled(ranked: dict[str, dict[str, float]]) -> Any:
 
 
 def write_trec(run: Run, path: str | Path, tag: str = "disco") -> None:
-    """Write a run as a TREC file, best first, atomically.
+    """Write a run as a TREC file, best first, atomically, with its checksum beside it.
 
     Raises DiscoError for an id with white space, which the file's columns cannot hold.
     """
     path = Path(path)
-    with atomic_path(path) as part, part.open("w", encoding="utf-8") as file:
+    with checked_path(path) as part, part.open("w", encoding="utf-8") as file:
         _require_word(tag, path)
         for query, documents in run.to_dict().items():
             _require_word(query, path)
@@ -113,11 +113,13 @@ def write_trec(run: Run, path: str | Path, tag: str = "disco") -> None:
 def read_trec(path: str | Path) -> dict[str, dict[str, float]]:
     """Read a TREC run: {query: {document: score}} in the file's order.
 
-    Raises DataError with file and line for a malformed line or a document that stands twice.
+    Raises DataError with file and line for a malformed line or a document that stands twice, and
+    IntegrityError for a file that has changed since the library wrote it.
     """
     path = Path(path)
     if not path.is_file():
         raise DiscoError(f"{path}: no such run. Write one with `disco search`.")
+    check_path(path, "disco search ... --out RUN.trec")
     results: dict[str, dict[str, float]] = {}
     try:
         # Decoded whole: read bit by bit, half of a byte order mark would be passed over.

@@ -141,6 +141,38 @@ def block_sums(path: Path) -> str:
     return f"{int(sums.sum(dtype=np.uint64)):016x}{int(placed.sum(dtype=np.uint64)):016x}"
 
 
+@contextmanager
+def checked_path(path: Path) -> Iterator[Path]:
+    """`atomic_path` for a file of a foreign format: its SHA-256 is kept beside it, NAME.sha256.
+
+    The form is that of the command sha256sum, which can check it too.
+    """
+    beside = _beside(path)
+    with atomic_path(path) as part:
+        yield part
+        digest = sha256_file(part)
+        beside.unlink(missing_ok=True)  # it is not the new file's
+    with atomic_path(beside) as part:
+        part.write_text(f"{digest}  {path.name}\n", encoding="utf-8")
+
+
+def check_path(path: Path, rebuild: str) -> None:
+    """IntegrityError where a file is not what the SHA-256 beside it says; without one, nothing."""
+    beside = _beside(path)
+    if not beside.is_file():
+        return
+    kept = beside.read_bytes().split(maxsplit=1)
+    if not kept or kept[0] != sha256_file(path).encode():
+        raise IntegrityError(
+            f"{path}: its bytes have changed since it was written. Rebuild it with: {rebuild} "
+            f"(or, where the change is meant, remove {beside.name})"
+        )
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
 def seal_folder(folder: Path, **extra: Any) -> None:
     """Write MANIFEST.json with the size and checksums of every file below `folder`, and `extra`.
 

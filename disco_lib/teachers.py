@@ -24,7 +24,14 @@ from disco_lib.errors import DataError, DiscoError, IntegrityError
 from disco_lib.index import InvertedIndex
 from disco_lib.jsonl import clip, no_repeats
 from disco_lib.runs import read_trec, run_from_arrays, write_trec
-from disco_lib.storage import atomic_folder, atomic_path, open_sealed, read_json, write_json
+from disco_lib.storage import (
+    atomic_folder,
+    check_path,
+    checked_path,
+    open_sealed,
+    read_json,
+    write_json,
+)
 from disco_lib.vectors import cached_vectors, read_csr, write_csr
 
 MISSING = ("rescore", "available", "zero")
@@ -205,10 +212,12 @@ def from_scores(
 def read_disco_json(path: Path) -> dict[str, dict[str, float]]:
     """Read DiSCo's distillation run, {turn_id: {pid: score}}.
 
-    Raises DataError where it is not one, and for a turn or a document that stands twice.
+    Raises DataError where it is not one, and for a turn or a document that stands twice, and
+    IntegrityError for a file that has changed since the library wrote it.
     """
     if not path.is_file():
         raise DiscoError(f"{path}: no such distillation run. Write one with `disco teach`.")
+    check_path(path, REBUILD)
     remedy = "The form is {turn_id: {pid: score}}."
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -295,7 +304,7 @@ def _mean_queries(
 
 
 def _write_disco_json(run: DistillationRun, path: Path) -> None:
-    with atomic_path(path) as part, part.open("w", encoding="utf-8") as file:
+    with checked_path(path) as part, part.open("w", encoding="utf-8") as file:
         file.write("{")
         for row, turn in enumerate(tqdm(run.turn_ids, desc="write", disable=len(run) < 5000)):
             documents, scores = run.ranking(row)

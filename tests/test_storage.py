@@ -14,6 +14,8 @@ from disco_lib.storage import (
     atomic_folder,
     atomic_path,
     cache_root,
+    check_path,
+    checked_path,
     open_sealed,
     read_json,
     seal_folder,
@@ -265,3 +267,44 @@ def test_malformed_json_is_named_with_its_line(tmp_path):
     path.write_bytes(b'{"a": "\xff"}')
     with pytest.raises(IntegrityError, match=r"f\.json: not UTF-8"):
         read_json(path)
+
+
+# A file of a foreign format
+
+
+def test_a_foreign_file_has_its_checksum_beside_it(tmp_path):
+    path = tmp_path / "run.trec"
+    with checked_path(path) as part:
+        part.write_text("one\n")
+    beside = tmp_path / "run.trec.sha256"
+    assert beside.read_text() == hashlib.sha256(b"one\n").hexdigest() + "  run.trec\n"
+    check_path(path, "make it")
+    with checked_path(path) as part:
+        part.write_text("two\n")
+    check_path(path, "make it")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["run.trec", "run.trec.sha256"]
+
+
+def test_a_changed_foreign_file_is_found(tmp_path):
+    path = tmp_path / "run.trec"
+    with checked_path(path) as part:
+        part.write_text("one\n")
+    path.write_text("onE\n")
+    with pytest.raises(IntegrityError, match=r"run\.trec: .* make it .*remove run\.trec\.sha256"):
+        check_path(path, "make it")
+    (tmp_path / "run.trec.sha256").write_bytes(b"")
+    with pytest.raises(IntegrityError, match="make it"):
+        check_path(path, "make it")
+    (tmp_path / "run.trec.sha256").unlink()
+    check_path(path, "make it")  # nobody says what it should be
+
+
+def test_a_failed_write_keeps_the_old_file_and_its_checksum(tmp_path):
+    path = tmp_path / "run.trec"
+    with checked_path(path) as part:
+        part.write_text("one\n")
+    with pytest.raises(RuntimeError), checked_path(path) as part:
+        part.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "one\n"
+    check_path(path, "make it")

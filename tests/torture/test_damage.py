@@ -88,6 +88,22 @@ def test_every_file_is_watched(artefact, full):
     opened(folder)
 
 
+@pytest.mark.parametrize("name", ["run.trec", "run.json"])
+def test_every_byte_of_a_run_is_watched(collection, encoder, tmp_path, full, name):
+    path = tmp_path / name
+    teach(collection, "train", ["gold"], encoder, 20, max_length=48).save(path)
+    DistillationRun.load(path, collection.pids)
+    content, rng = path.read_bytes(), random.Random(5)
+    for place in [0, len(content) - 1, *rng.sample(range(len(content)), 200 if full else 8)]:
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << rng.randrange(8)
+        path.write_bytes(damaged)
+        with pytest.raises(IntegrityError, match="its bytes have changed.*disco (teach|search)"):
+            DistillationRun.load(path, collection.pids)
+    path.write_bytes(content)
+    DistillationRun.load(path, collection.pids)
+
+
 @pytest.mark.parametrize("artefact", ["vectors"], indirect=True)
 def test_a_broken_manifest_says_how_to_rebuild(artefact):
     folder, opened, command = artefact

@@ -374,10 +374,10 @@ def test_any_trec_run_is_read_whole_or_refused(tmp_path, data):
 @many
 @given(st.dictionaries(_text, st.dictionaries(_text, _score, max_size=5), max_size=4), st.data())
 def test_disco_runs_come_back_whole(tmp_path, scores, data):
-    path = tmp_path / "run.json"
+    path, given = tmp_path / "run.json", tmp_path / "given.json"
     text = json.dumps(scores, indent=data.draw(st.none() | st.just(1)), ensure_ascii=False)
-    path.write_text(text, encoding="utf-8")
-    assert read_disco_json(path) == scores
+    given.write_text(text, encoding="utf-8")
+    assert read_disco_json(given) == scores
     pids = sorted({pid for ranking in scores.values() for pid in ranking})
     made = from_scores(scores, pids, "run.json")
     made.save(path)
