@@ -14,10 +14,11 @@ from functools import cache, partial
 
 # Chapters import ALPHA and paired_values from here.
 from disco_lib.findings import ALPHA as ALPHA
-from disco_lib.findings import Finding, NotMeasured, weigh
-from disco_lib.findings import paired_values as paired_values
+from disco_lib.findings import Finding, weigh
 from disco_lib.papers import NOT_YET, Claim, load_paper, paper_names
 from disco_lib.records import BENCH, Record, measured_root, read_record
+from disco_lib.sides import NotMeasured
+from disco_lib.sides import paired_values as paired_values
 
 REPRODUCED, PARTLY, NOT, NOT_RUN, PUBLISHED = (
     "reproduced",

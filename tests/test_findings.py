@@ -7,9 +7,10 @@ import pytest
 
 from disco_lib.claims import NOT, NOT_RUN, PARTLY, REPRODUCED, judge
 from disco_lib.errors import DiscoError
-from disco_lib.findings import NotMeasured, paired_values, weigh
+from disco_lib.findings import weigh
 from disco_lib.papers import Claim, Comparison
 from disco_lib.records import Record, intervals
+from disco_lib.sides import NotMeasured, paired_values
 from disco_lib.significance import compare
 
 CONVERSATIONS, LENGTH = 40, 8
