@@ -161,7 +161,8 @@ class Round:
                 for name in ("provenance", "checksum"):
                     del record[name]
                 for costs in record["costs"].values():
-                    del costs["seconds"]
+                    for name in ("seconds", "search_ms"):
+                        costs.pop(name, None)
                 content = record
             elif path.name == NOTES:  # it says where the rewrites were written to
                 content = content.replace(str(self.folder).encode(), b"OUT")
