@@ -41,7 +41,7 @@ def test_seismic_need_not_be_beaten_where_its_overlap_is_high(bench_records):
     name = "faster than any other engine, short queries, 1,000,000 documents"
     for row in bench_records["search"]["rows"]:
         if row["engine"] == "Seismic":
-            row["median ms"] = 1.0
+            row["median ms"], row["times faster"] = 1.0, 12.0
     assert by_name(targets(bench_records))[name]["reached"] == "no"
     for row in bench_records["search"]["rows"]:
         if row["engine"] == "Seismic":
