@@ -40,7 +40,8 @@ class Claim:
 class Paper:
     """A paper's published tables and claims.
 
-    tables: {number: {"where", "caption", "rows": [{"method", "values": {data set: {metric: x}}}]}};
+    tables: {number: {"where", "caption", "rows": [{"method", "values": {data set: {metric: x}},
+    "measured": [systems that are its counterpart here, by tier] or "published_only": why none}]}};
     facts: numbers given in words, {"id", "value", "unit", "where", "what"}; recipe: the published
     settings of a training.
     """
@@ -96,6 +97,14 @@ def load_paper(name: str) -> Paper:
         raise DataError(
             path, None, str(error), "missing or of the wrong form", "Mend it."
         ) from error
+    for number, table in paper.tables.items():
+        for row in table["rows"]:
+            if bool(row.get("measured")) == bool(row.get("published_only")):
+                raise DataError(
+                    path, None, f"table {number}, {row['method']}",
+                    "neither a counterpart here nor a reason, or both",
+                    "Give measured: [systems], or published_only: why there is none.",
+                )  # fmt: skip
     ids = [claim.id for claim in paper.claims]
     if len(set(ids)) != len(ids):
         raise DataError(path, None, "claims", "an id stands twice", "Give each claim its own id.")

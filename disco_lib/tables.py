@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,6 +133,32 @@ def published_rows(paper: Paper, tables: Sequence[str], dataset: str) -> Table:
             if any(value is not None for value in values.values()):
                 shown = {m: "" if x is None else f"{x:.3f}" for m, x in values.items()}
                 rows.append({"table": number, "method": row["method"], **shown})
+    return Table.of(rows)
+
+
+def beside_published(
+    paper: Paper,
+    table: str,
+    dataset: str,
+    record: Callable[[str], Record | None],
+    metrics: Sequence[str] = ("R@100", "MRR", "nDCG@3"),
+) -> Table:
+    """The rows of a published table, each with its counterpart here; or why it has none.
+
+    record: finds a system's record, or None. The collections differ: compare orders, not numbers.
+    """
+    rows = []
+    for row in paper.tables[table]["rows"]:
+        published = row["values"].get(dataset, {})
+        found = next((r for r in map(record, row.get("measured", ())) if r is not None), None)
+        shown: dict[str, Any] = {"published": row["method"]}
+        for metric in metrics:
+            value = published.get(metric)
+            shown[metric] = "" if value is None else f"{value:.3f}"
+        shown["here"] = found.label if found else row.get("published_only", "not run on this tier")
+        for metric in metrics:
+            shown[f"{metric} here"] = "" if found is None else f"{found.mean(metric):.3f}"
+        rows.append(shown)
     return Table.of(rows)
 
 

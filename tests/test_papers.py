@@ -175,6 +175,14 @@ def test_recipe_holds_numbers():
     assert numbers == [2e-5, 1e-3, 5e-4, 5, 16]
 
 
+@pytest.mark.parametrize("fields", ["", ", measured: [x], published_only: none was at hand"])
+def test_a_row_has_either_a_counterpart_or_a_reason(write, fields):
+    row = f'{{"1": {{where: x, rows: [{{method: A, values: {{}}{fields}}}]}}}}'
+    write(GOOD.replace("tables: {}", f"tables: {row}"))
+    with pytest.raises(DataError, match=r"p.yaml.*table 1, A.*Give measured"):
+        load_paper("p")
+
+
 # Claims against the tiers
 
 
@@ -183,6 +191,15 @@ def test_compared_systems_exist_in_a_tier():
     named = {name for claim in all_claims() for c in claim.comparisons for name in c.systems}
     missing = sorted(name for name in named if not any(tier.has(name) for tier in tiers))
     assert not missing, f"in no tier: {missing}"
+
+
+def test_counterparts_of_published_rows_exist_in_a_tier():
+    tiers = [load_tier(path.stem) for path in TIERS.glob("*.yaml")]
+    for name in paper_names():
+        for table in load_paper(name).tables.values():
+            for row in table["rows"]:
+                found = [n for n in row.get("measured", ()) if any(t.has(n) for t in tiers)]
+                assert found or row["published_only"], row["method"]
 
 
 def test_comparisons_are_measurable():

@@ -12,6 +12,7 @@ from disco_lib.significance import compare
 from disco_lib.tables import (
     Table,
     Words,
+    beside_published,
     claim_words,
     find_claim,
     p_value,
@@ -27,7 +28,7 @@ from disco_lib.tables import (
 
 
 def record(name, values, cost=None):
-    values = {seed: {"MRR@10": v, "R@10": [1.0] * len(v)} for seed, v in values.items()}
+    values = {seed: {"MRR@10": v, "MRR": v, "R@10": [1.0] * len(v)} for seed, v in values.items()}
     costs = {seed: {"active_terms": cost, "flops": 2.5} if cost else {} for seed in values}
     turns = [f"t{i}" for i in range(len(next(iter(values.values()))["MRR@10"]))]
     settings = {"collection": "c", "split": "test", "depth": 10, "evaluation": {}}
@@ -166,6 +167,18 @@ def test_tiers_stand_one_below_the_other_with_what_removal_changes():
             "R@10": "0.750", "R@100": "0.750", "kept": "0.250", "terms": "30",
         }
     ]  # fmt: skip
+
+
+def test_each_published_row_stands_beside_its_counterpart_or_a_reason():
+    found = {"student-kl": HIGH}
+    rows = beside_published(load_paper("disco"), "2", "QReCC", found.get, ("MRR",))
+    rows = rows.frame.set_index("published")
+    human = load_paper("disco").row("2", "DiSCo Human")["values"]["QReCC"]["MRR"]
+    assert rows.loc["DiSCo Human"].tolist() == [f"{human:.3f}", "The high", "0.812"]
+    assert rows.loc["IterCQR"]["here"].startswith("another author")
+    assert rows.loc["convSPLADE"]["here"] == "not run on this tier"
+    assert rows.loc["convSPLADE"]["MRR here"] == ""
+    assert len(rows) == len(load_paper("disco").tables["2"]["rows"])
 
 
 def test_published_rows_leave_out_methods_without_a_value():
