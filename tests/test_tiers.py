@@ -42,3 +42,34 @@ def test_every_system_of_every_tier_can_be_found(name):
         there = system.partition("@")[2]
         for part in tier.system(system).get("of", ()):
             assert tier.has(f"{part}@{there}" if there else part)
+
+
+@pytest.mark.parametrize(
+    ("tier", "system", "rewriters", "calls"),
+    [
+        ("mini", "student-kl", [], 0),
+        ("mini", "bm25-conversation", [], 0),
+        ("mini", "splade-rewrite@ood", ["gold"], 0),
+        ("mini", "splade-rewrite-smollm2", ["smollm2"], 1),
+        ("mini", "splade-aggregate", ["gold", "hqe", "smollm2"], 1),
+        ("mini", "fused-hqe+smollm2", ["hqe", "smollm2"], 1),
+        ("mini", "fused-kld+infonce", [], 0),
+        ("qrecc", "fusion-davinci@ood", ["code-davinci-002_rew"], 1),
+    ],
+)
+def test_a_system_calls_a_model_for_each_rewrite_of_one(tier, system, rewriters, calls):
+    assert load_tier(tier).rewriters(system) == rewriters
+    assert load_tier(tier).llm_calls(system) == calls
+
+
+def test_five_rewrites_are_five_calls_and_one_that_two_parts_read_is_made_once():
+    assert load_tier("qrecc").llm_calls("splade-aggregate-davinci@ood") == 5
+    mini = load_tier("mini")
+    twice = {"run": "fusion", "of": ["splade-rewrite-smollm2", "splade-aggregate"]}
+    assert replace(mini, systems={**mini.systems, "twice": twice}).llm_calls("twice") == 1
+
+
+def test_a_student_that_reads_rewrites_needs_them():
+    mini = load_tier("mini")
+    student = {"run": "student", "teachers": ["gold"], "input": "rewrite:smollm2"}
+    assert replace(mini, systems={"student": student}, grids={}).llm_calls("student") == 1

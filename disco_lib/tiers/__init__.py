@@ -91,14 +91,18 @@ class Tier:
         other = self.elsewhere[there]
         return Place(other["data"], other["split"], other.get("evaluation", {}))
 
-    def llm_calls(self, name: str) -> int:
-        """Calls of a language model that a system needs for one query; a student needs none."""
-        system = self.system(name)
+    def rewriters(self, name: str) -> list[str]:
+        """The rewriters whose text a system needs for a query; [] where it reads what was said."""
+        system, there = self.system(name), name.partition(AT)[2]
         if system["run"] == "fusion":
-            return sum(self.llm_calls(part) for part in system["of"])
-        inputs = system.get("inputs") or [system.get("input", "")]
-        written = {f"rewrite:{rewriter}" for rewriter in self.language_models}
-        return 0 if system["run"] == "student" else sum(given in written for given in inputs)
+            parts = (f"{part}{AT}{there}" if there else part for part in system["of"])
+            return list(dict.fromkeys(r for part in parts for r in self.rewriters(part)))
+        inputs = system.get("inputs") or [system.get("input", self.distil.get("input", ""))]
+        return [given.removeprefix("rewrite:") for given in inputs if given.startswith("rewrite:")]
+
+    def llm_calls(self, name: str) -> int:
+        """Calls of a language model that a system needs for one query, one for each rewrite."""
+        return sum(rewriter in self.language_models for rewriter in self.rewriters(name))
 
     def label(self, name: str) -> str:
         """The system's name for readers."""
