@@ -151,10 +151,12 @@ def ranked_script(
     """A turn with what each system searched for, as lines of at most `width` characters.
 
     texts: {system: text}; reciprocal: {system: reciprocal rank of the first relevant passage}. The
-    rank stands before the text; "-" is one that was not found.
+    rank stands before the text; "-" is one that was not found. The system "utterance" is the one
+    that searched for what the user said.
     """
     rows = dict(zip(("before", "answer"), turn.history[-1], strict=True)) if turn.history else {}
-    rows["user"] = turn.utterance
+    if "utterance" not in texts:
+        rows["user"] = turn.utterance
     for name, text in texts.items():
         value = reciprocal[name]
         rows[name] = f"[{round(1 / value) if value > 0 else '-'}] {text}"

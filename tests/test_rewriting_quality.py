@@ -150,6 +150,8 @@ def test_a_script_shows_ranks_and_keeps_to_its_width():
     shown = ranked_script(ASKED, texts, {"program": 0.25, "gold": 1.0, "none": 0.0}, width=50)
     assert "[4] violin" in shown and f"[1] {CAREFUL}" in shown and "[-] ?" in shown
     assert "before:" in shown and max(map(len, shown.splitlines())) <= 50
+    twice = ranked_script(ASKED, {"utterance": ASKED.utterance}, {"utterance": 0.5})
+    assert twice.count(ASKED.utterance) == 1 and "user:" in shown and "user:" not in twice
     assert ranked_script(turn("why", kind="first"), {}, {}).splitlines()[0] == "c_1, first"
 
 
