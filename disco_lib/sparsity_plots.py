@@ -9,10 +9,18 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.transforms import Bbox
 
 from disco_lib import plots
 from disco_lib.errors import DiscoError
 from disco_lib.plots import Point
+
+#: Where a text may stand beside its dot, the best place first: points to the right and up.
+SIDES = (
+    (6, 6, "left"), (6, -7, "left"), (-6, 6, "right"), (-6, -7, "right"),
+    (6, 16, "left"), (6, -17, "left"), (-6, 16, "right"), (-6, -17, "right"), (6, 0, "left"),
+)  # fmt: skip
 
 
 def trade_off(
@@ -30,8 +38,9 @@ def trade_off(
     if not path:
         raise DiscoError("Nothing to draw: give at least one point.")
     series = {title: path, **others}
+    texts: list[tuple[str, tuple[float, float], str]] = []
     with plots.style():
-        figure, axis = plt.subplots(figsize=(plots.WIDTH, 4.2))
+        figure, axis = plt.subplots(figsize=(plots.WIDTH, 4.4))
         for number, (label, points) in enumerate(series.items()):
             look = _look(number)
             axis.errorbar(
@@ -40,12 +49,18 @@ def trade_off(
                 yerr=_errors(points.values()),
                 label=label, linestyle="-" if number == 0 else "", elinewidth=0.8, **look,
             )  # fmt: skip
-            for text, point in points.items():
-                place, letters = (point.x, point.value), {"color": look["color"], "fontsize": 7.5}
-                axis.annotate(text, place, (5, 4), textcoords="offset points", **letters)
+            texts += [(text, (p.x, p.value), look["color"]) for text, p in points.items()]
         axis.set(xlabel=xlabel, ylabel=ylabel)
-        axis.set(xlim=(0, 1.18 * axis.get_xlim()[1]))
+        places = [x for _, (x, _), _ in texts]
+        if min(places) > 0:
+            axis.set(xscale="log", xlim=(0.85 * min(places), 1.5 * max(places)))
+            axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.xaxis.set_major_formatter("{x:g}")
+            axis.xaxis.set_minor_formatter(NullFormatter())
+        else:
+            axis.set(xlim=(0, 1.2 * max(places)))
         figure.legend(loc="outside upper left", ncols=min(3, len(series)))
+        _write(figure, axis, texts)
         plt.close(figure)
     return figure
 
@@ -129,6 +144,29 @@ def _band(axis: Axes, name: str, number: int, points: Sequence[Point]) -> None:
     axis.plot(x, [p.value for p in points], label=name, **look)
     low, high = [p.low for p in points], [p.high for p in points]
     axis.fill_between(x, low, high, color=look["color"], alpha=0.13, linewidth=0)
+
+
+def _write(
+    figure: Figure, axis: Axes, texts: Sequence[tuple[str, tuple[float, float], str]]
+) -> None:
+    # Each text where it covers no dot and no other text, if there is such a place around its dot.
+    figure.draw_without_rendering()
+    renderer = figure.canvas.get_renderer()
+    dots = [axis.transData.transform(place) for _, place, _ in texts]
+    taken = [Bbox.from_extents(x - 5, y - 5, x + 5, y + 5) for x, y in dots]
+    for (text, place, colour), dot in zip(texts, dots, strict=True):
+        look = {"textcoords": "offset points", "fontsize": 7.5, "color": colour}
+        for right, up, side in SIDES:
+            note = axis.annotate(text, place, (right, up), ha=side, va="center", **look)
+            box = note.get_window_extent(renderer)
+            mine = Bbox.from_extents(dot[0] - 5, dot[1] - 5, dot[0] + 5, dot[1] + 5)
+            others = (other for other in taken if not np.allclose(other.bounds, mine.bounds))
+            inside = axis.bbox.contains(box.x0, box.y0) and axis.bbox.contains(box.x1, box.y1)
+            if inside and not any(box.overlaps(other) for other in others):
+                break
+            if (right, up, side) != SIDES[-1]:
+                note.remove()
+        taken.append(box)
 
 
 def _errors(points: Collection[Point]) -> np.ndarray:

@@ -39,7 +39,20 @@ def test_the_line_joins_the_grid_and_other_points_stand_alone():
     assert grid.get_xdata().tolist() == [9, 2] and grid.get_linestyle() == "-"
     assert others.get_linestyle() == "None"
     assert [text.get_text() for text in axis.texts] == ["0", "0.1", "0", "0.1"]
-    assert axis.get_xlim()[0] == 0
+    assert axis.get_xscale() == "log"
+    # A dead student has no place on such an axis.
+    dead = PATH | {"9": Point(0.0, 0.0, 0.0, x=0)}
+    (axis,) = sparsity_plots.trade_off(dead, {}, "FLOPS", "MRR").axes
+    assert axis.get_xscale() == "linear" and axis.get_xlim()[0] == 0
+
+
+def test_texts_keep_off_each_other_and_off_other_dots():
+    close = {f"{i} (27)": Point(0.7 + i / 500, 0.6, 0.8, x=3 + i / 50) for i in range(4)}
+    figure = sparsity_plots.trade_off(close, {}, "FLOPS", "MRR")
+    (axis,) = figure.axes
+    boxes = [text.get_window_extent() for text in axis.texts]
+    assert len(boxes) == 4
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
 
 
 def test_equal_values_have_no_negative_interval():
