@@ -68,23 +68,25 @@ def steps(rankings: Sequence[Mapping[str, float]], relevant: Collection[str] = (
     return sorted(found, key=lambda step: (-step.mean, step.pid))
 
 
-def rows(found: Sequence[Step], names: Sequence[str], titles: Mapping[str, str], k: int) -> list:
-    """The k best documents of a fusion as rows of a table, and relevant ones that stand below."""
+def rows(
+    found: Sequence[Step], names: Sequence[str], titles: Mapping[str, str], k: int
+) -> list[dict[str, object]]:
+    """The k best documents of a fusion as rows of a table, and relevant ones that stand below.
+
+    For each run: the rank, the score and what it is normalised to; blank where the run lacks it.
+    """
     shown = [(place, step) for place, step in enumerate(found, 1) if place <= k or step.relevant]
-    return [
-        {
-            "fused": place,
-            "passage": f"{titles[step.pid]}{' ✓' if step.relevant else ''}",
-            **{f"rank, {n}": r or "" for n, r in zip(names, step.ranks, strict=True)},
-            **{
-                f"score, {n}": "" if s is None else f"{s:.2f}"
-                for n, s in zip(names, step.scores, strict=True)
-            },
-            **{f"0 to 1, {n}": f"{s:.2f}" for n, s in zip(names, step.normal, strict=True)},
-            "mean": f"{step.mean:.3f}",
-        }
-        for place, step in shown
-    ]
+    table = []
+    for place, step in shown:
+        row: dict[str, object] = {"fused": place}
+        row["passage"] = f"{titles[step.pid]}{' ✓' if step.relevant else ''}"
+        for name, rank, score, normal in zip(
+            names, step.ranks, step.scores, step.normal, strict=True
+        ):
+            row[f"rank, {name}"] = rank or ""
+            row[f"{name}'s score"] = "" if score is None else f"{score:.2f} → {normal:.2f}"
+        table.append(row | {"mean": f"{step.mean:.3f}"})
+    return table
 
 
 OUTCOMES = ("above both", "as the better", "between", "as the worse", "below both")
@@ -154,7 +156,7 @@ def stacked_bars(
             for s in shown
         ]
         axis.set_yticks(places, labels)
-        axis.set(xlabel="mean of the min-max scores (0 to 1)", xlim=(0, 1.15 * left.max()))
+        axis.set(xlabel="mean of the min-max scores (0 to 1)", xlim=(0, 1.2 * left.max()))
         axis.invert_yaxis()
         axis.grid(axis="y", visible=False)
         figure.legend(loc="outside upper left", ncols=len(names))

@@ -72,8 +72,8 @@ def gain_rows(
         agree = sum(np.sign(seed) == np.sign(gain.difference) for seed in gain.by_seed)
         rows.append(
             {
-                "system": plain_label(tier, gain.a, records[gain.a]),
-                "over": plain_label(tier, gain.b, records[gain.b]),
+                "system": plain_label(tier, records[gain.a]),
+                "over": plain_label(tier, records[gain.b]),
                 "in": gain.metric,
                 "difference": span(gain.difference, gain.low, gain.high),
                 "p": p_value(gain.p),
@@ -100,10 +100,12 @@ def _by_seed(a: Record, b: Record, metric: str) -> list[float]:
 # How it is shown
 
 
-def plain_label(tier: Tier, name: str, record: Record) -> str:
+def plain_label(tier: Tier, record: Record) -> str:
     """A record's label without the place that it was taken to; "(draft)" stays."""
-    own = str(tier.system(name).get("label", name.partition(AT)[0]))
-    return record.label.replace(tier.label(name), own, 1)
+    if not tier.has(record.system):  # measured when the tier had it
+        return record.label
+    own = str(tier.system(record.system).get("label", record.system.partition(AT)[0]))
+    return record.label.replace(tier.label(record.system), own, 1)
 
 
 def span(difference: float, low: float, high: float, digits: int = 3) -> str:

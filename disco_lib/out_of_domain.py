@@ -5,6 +5,7 @@ Two sets of turns are compared, so nothing is paired: a difference is that of tw
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -49,7 +50,7 @@ def results_with_calls(
     rows = []
     for name, record in records.items():
         low, high = record.intervals[metrics[0]]
-        row: dict[str, object] = {"system": plain_label(tier, name, record)}
+        row: dict[str, object] = {"system": plain_label(tier, record)}
         row |= {"rewrite by": rewritten_by(tier, name), "LLM calls": tier.llm_calls(name)}
         row |= {metric: f"{record.mean(metric):.{digits}f}" for metric in metrics}
         row[metrics[0]] = f"{row[metrics[0]]} [{low:.{digits}f},{GLUE}{high:.{digits}f}]"
@@ -224,7 +225,7 @@ def lead_rows(
         )
         rows.append(
             {
-                "system": plain_label(tier, name, here[name]),
+                "system": plain_label(tier, here[name]),
                 "in domain": f"{found.here:+.3f}",
                 "out of domain": f"{found.there:+.3f}",
                 "change": span(found.difference, found.low, found.high),
@@ -249,7 +250,7 @@ def shift_rows(
         )
         rows.append(
             {
-                "system": plain_label(tier, name, here[name]),
+                "system": plain_label(tier, here[name]),
                 "in domain": f"{found.here:.3f}",
                 "out of domain": f"{found.there:.3f}",
                 "change": span(found.difference, found.low, found.high),
@@ -277,7 +278,7 @@ def taken_results(
                     continue
                 own = records.get(base)
                 row: dict[str, object] = {"tier": name, "place": about.get("label", place)}
-                row["system"] = plain_label(tier, f"{base}{AT}{place}", record)
+                row["system"] = plain_label(tier, record)
                 row["LLM calls"] = tier.llm_calls(f"{base}{AT}{place}")
                 row["in domain"] = "" if own is None else f"{own.mean(metrics[0]):.3f}"
                 row |= {metric: f"{record.mean(metric):.3f}" for metric in metrics}
@@ -298,7 +299,7 @@ def dumbbells(
     if not rows:
         raise DiscoError("Nothing to draw: give at least one row.")
     with plots.style():
-        figure, axis = plt.subplots(figsize=(plots.WIDTH, 0.4 * len(rows) + 0.9))
+        figure, axis = plt.subplots(figsize=(plots.WIDTH, 0.36 * len(rows) + 0.9))
         places = np.arange(len(rows))
         for place, (a, b) in zip(places, rows.values(), strict=True):
             ends = [place - 0.11, place + 0.11]
@@ -312,9 +313,8 @@ def dumbbells(
                 linestyle="none", elinewidth=1, marker=plots.MARKERS[number],
                 color=plots.COLOURS[number],
             )  # fmt: skip
-        axis.set_yticks(places, list(rows))
-        axis.set(xlabel=xlabel, xlim=(0, None))
-        axis.invert_yaxis()
+        axis.set_yticks(places, [textwrap.fill(name, 38) for name in rows])
+        axis.set(xlabel=xlabel, xlim=(0, None), ylim=(len(rows) - 0.4, -0.6))
         axis.grid(axis="y", visible=False)
         figure.legend(loc="outside upper left", ncols=2)
         plt.close(figure)

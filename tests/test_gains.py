@@ -64,11 +64,13 @@ def test_rows_of_gains_name_both_and_counts_the_seeds_that_agree():
 
 def test_a_label_loses_its_place_and_keeps_the_draft():
     name = "splade-rewrite-smollm2@ood"
-    found = replace(RECORDS["student-kl"], label=f"{MINI.label(name)} (draft)")
-    assert plain_label(MINI, name, found) == "SPLADE, SmolLM2's rewrite (draft)"
+    found = replace(RECORDS["student-kl"], system=name, label=f"{MINI.label(name)} (draft)")
+    assert plain_label(MINI, found) == "SPLADE, SmolLM2's rewrite (draft)"
     tier = load_tier("qrecc")
-    own = replace(found, label=tier.label("splade-rewrite-t5@ood"))
-    assert plain_label(tier, "splade-rewrite-t5@ood", own) == "SPLADE, T5's rewrite"
+    name = "splade-rewrite-t5@ood"
+    own = replace(found, system=name, label=tier.label(name))
+    assert plain_label(tier, own) == "SPLADE, T5's rewrite"
+    assert plain_label(MINI, replace(found, system="gone@ood", label="Gone")) == "Gone"
 
 
 def test_a_span_is_printed_with_its_signs_in_one_piece():
