@@ -48,6 +48,12 @@ class Series:
         """Depth of each turn, from 1: int (turns,)."""
         return np.array([place.depth for place in self.places], dtype=int)
 
+    def where(self, chosen: Sequence[bool]) -> Series:
+        """The series of the chosen turns alone: chosen (turns,)."""
+        kept = np.flatnonzero(chosen)
+        turn_ids, places = ([side[i] for i in kept] for side in (self.turn_ids, self.places))
+        return Series(turn_ids, places, self.values[kept])
+
     def by_depth(self, fewest: int = 10) -> list[Point]:
         """Mean and 95 % interval over the turns of each depth that has `fewest` of them."""
         rows = intervals_by(self.values, self.depths, fewest)
@@ -125,9 +131,7 @@ def growth_table(given: Mapping[str, Series], what: str, digits: int = 3) -> Tab
 def reaching(values: Series, depth: int) -> Series:
     """The turns up to a depth, of the conversations that have a turn at that depth."""
     there = {place.conv_id for place in values.places if place.depth == depth}
-    kept = [i for i, p in enumerate(values.places) if p.conv_id in there and p.depth <= depth]
-    turn_ids, places = ([side[i] for i in kept] for side in (values.turn_ids, values.places))
-    return Series(turn_ids, places, values.values[kept])
+    return values.where([p.conv_id in there and p.depth <= depth for p in values.places])
 
 
 # Records of several tiers
@@ -208,6 +212,11 @@ def conversation_table(
             row[name] = f"{found[turn.turn_id]:.0f}" if turn.turn_id in found else ""
         rows.append(row)
     return Table.of(rows)
+
+
+def staying(values: Series, groups: Mapping[str, str]) -> Series:
+    """The turns that stay with their topic; groups {turn_id: words} as `switches` gives them."""
+    return values.where([groups[turn] == STAYS for turn in values.turn_ids])
 
 
 def by_switch(values: Series, groups: Mapping[str, str], fewest: int = 10) -> dict[str, Point]:

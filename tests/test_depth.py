@@ -135,6 +135,12 @@ def test_values_by_what_the_turn_does():
     assert len(depth.by_switch(found, groups, fewest=2)) == 2
 
 
+def test_turns_that_stay_with_their_topic():
+    found = depth.staying(series([1, 2, 30, 3, 4, 50, 600]), depth.switches(TURNS))
+    assert found.turn_ids == ["a_1", "a_2", "a_4", "b_1"]
+    assert found.values.tolist() == [1, 2, 3, 4] and found.depths.tolist() == [1, 2, 4, 1]
+
+
 def test_shifts_are_compared_with_the_other_turns_of_their_conversation():
     found = series([1, 2, 30, 3, 4, 50, 6])
     frame = depth.switch_table({"it": found}, depth.switches(TURNS), "terms of", digits=1).frame
