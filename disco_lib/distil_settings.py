@@ -11,7 +11,9 @@ from typing import Any
 
 from disco_lib.conversations import INPUTS, Limits
 from disco_lib.errors import DiscoError
-from disco_lib.sampling import WindowSampler
+from disco_lib.nested_settings import check_fields
+from disco_lib.sampling import Sampler, WindowSampler
+from disco_lib.sampling_arms import KINDS, sampler_from_dict
 
 #: Setting -> (type, least value or None, greatest value); None: the least itself is not allowed.
 _RANGES: dict[str, tuple[type, float | None, float]] = {
@@ -38,13 +40,14 @@ _UNWRITTEN = {"documents": "frozen"}
 class DistilSettings:
     """Everything that decides a student's weights, besides data, teacher and initial weights.
 
-    The defaults are DiSCo's public recipe; see `Objective`, `WindowSampler` and `Limits` for the
-    nested settings. warmup: share of steps in which the learning rate rises. ramp: share of steps
-    in which the regularisers' weights rise quadratically (0: full weight from the start).
-    dropout: None keeps the model's own. steps, where given, replaces epochs: objectives that can
-    use different numbers of turns are so compared at equal cost. min_depth: shallowest turn to
-    learn from; a first turn (depth 1) is its own rewrite and teaches the least. documents: "frozen"
-    keeps their vectors as they are; "trained" trains an encoder of their own beside the queries'.
+    The defaults are DiSCo's public recipe; see `Objective`, `Limits` and the samplers for the
+    nested settings; a sampler's mapping names its kind, "window" where it does not. warmup: share
+    of steps in which the learning rate rises. ramp: share of steps in which the regularisers'
+    weights rise quadratically (0: full weight from the start). dropout: None keeps the model's own.
+    steps, where given, replaces epochs: objectives that can use different numbers of turns are so
+    compared at equal cost. min_depth: shallowest turn to learn from; a first turn (depth 1) is its
+    own rewrite and teaches the least. documents: "frozen" keeps their vectors as they are;
+    "trained" trains an encoder of their own beside the queries'.
     """
 
     objective: Mapping[str, Any] = field(
@@ -52,7 +55,7 @@ class DistilSettings:
     )
     input: str = "conversation"
     limits: Limits = Limits()
-    sampler: WindowSampler = WindowSampler()
+    sampler: Sampler = WindowSampler()
     epochs: float = 5
     steps: int | None = None
     min_depth: int = 1
@@ -83,12 +86,14 @@ class DistilSettings:
             raise DiscoError(
                 f"Setting 'documents' is {self.documents!r}; use one of {', '.join(_DOCUMENTS)}."
             )
-        for name, kind in (("limits", Limits), ("sampler", WindowSampler)):
-            if not isinstance(getattr(self, name), kind):
-                there = ", ".join(f.name for f in dataclasses.fields(kind))
-                raise DiscoError(
-                    f"Setting {name!r} is {getattr(self, name)!r}; give a mapping of: {there}."
-                )
+        if not isinstance(self.limits, Limits):
+            there = ", ".join(f.name for f in dataclasses.fields(Limits))
+            raise DiscoError(f"Setting 'limits' is {self.limits!r}; give a mapping of: {there}.")
+        if not isinstance(self.sampler, Sampler):
+            raise DiscoError(
+                f"Setting 'sampler' is {self.sampler!r}; give a mapping of its settings, with one "
+                f"of these as its kind: {', '.join(KINDS)}."
+            )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> DistilSettings:
@@ -101,14 +106,17 @@ class DistilSettings:
         if unknown:
             raise DiscoError(f"No setting {unknown[0]!r}; there are: {', '.join(sorted(known))}.")
         nested = {name: _number_if_written_so(name, value) for name, value in values.items()}
-        for name, kind in (("limits", Limits), ("sampler", WindowSampler)):
-            if isinstance(nested.get(name), Mapping):
-                nested[name] = _nested(name, kind, nested[name])
+        if isinstance(nested.get("limits"), Mapping):
+            check_fields("limits", Limits, nested["limits"])
+            nested["limits"] = Limits(**nested["limits"])
+        if isinstance(nested.get("sampler"), Mapping):
+            nested["sampler"] = sampler_from_dict(nested["sampler"])
         return cls(**nested)
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain JSON values, by whose hash a student is found again."""
-        values = json.loads(json.dumps(dataclasses.asdict(self)))
+        values = dataclasses.asdict(self) | {"sampler": self.sampler.to_dict()}
+        values = json.loads(json.dumps(values))
         absent = object()
         return {k: v for k, v in values.items() if _UNWRITTEN.get(k, absent) != v}
 
@@ -132,15 +140,3 @@ def _number_if_written_so(name: str, value: Any) -> Any:
         except ValueError:
             return value
     return value
-
-
-def _nested(name: str, kind: type, values: Mapping[str, Any]) -> Any:
-    there = [f.name for f in dataclasses.fields(kind)]
-    unknown = sorted(set(map(str, values)) - set(there))
-    if unknown:
-        raise DiscoError(f"{name}: no setting {unknown[0]!r}; there are: {', '.join(there)}.")
-    for option in dataclasses.fields(kind):
-        value = values.get(option.name, option.default)
-        if isinstance(option.default, int) and type(value) is not int:
-            raise DiscoError(f"{name}: {option.name!r} is {value!r}; give a whole number.")
-    return kind(**values)

@@ -5,8 +5,11 @@ import pytest
 from disco_lib.conversations import Limits
 from disco_lib.distil_settings import DistilSettings
 from disco_lib.errors import DiscoError
+from disco_lib.experiments import NOT_DISTIL
 from disco_lib.sampling import WindowSampler
+from disco_lib.sampling_arms import MixtureSampler, TopSampler, UniformSampler
 from disco_lib.storage import settings_hash
+from disco_lib.tiers import load_tier
 
 OTHER = DistilSettings(
     objective={"kl_divergence": 1.0, "info_nce": {"weight": 0.1, "negatives": "batch"}, "l1": 0.01},
@@ -33,6 +36,28 @@ def test_students_trained_before_keep_their_names():
     assert settings_hash(frozen.to_dict()) == "af161180f60d"
 
 
+def test_the_students_of_the_mini_tier_keep_their_names():
+    tier = load_tier("mini")
+    own = {k: v for k, v in tier.system("student-kl").items() if k not in NOT_DISTIL}
+    settings = DistilSettings.from_dict({**tier.distil, **own, "seed": 1})
+    assert settings_hash(settings.to_dict()) == "435a581fb57f"
+    # Byte for byte, for a student's folder holds them.
+    sampler = '{"negatives": 32, "start": 0, "end": 200, "positive": "window"}'
+    assert json.dumps(settings.to_dict()["sampler"]) == sampler
+    assert list(settings.to_dict())[:4] == ["objective", "input", "limits", "sampler"]
+
+
+def test_a_sampler_of_any_kind_is_a_setting():
+    mixture = MixtureSampler((TopSampler(8), UniformSampler(4), WindowSampler(2, 0, 20)))
+    settings = DistilSettings(sampler=mixture)
+    stored = json.loads(json.dumps(settings.to_dict()))
+    assert stored["sampler"]["kind"] == "mixture"
+    assert [part.get("kind") for part in stored["sampler"]["parts"]] == ["top", "uniform", None]
+    assert DistilSettings.from_dict(stored) == settings
+    named = DistilSettings.from_dict({"sampler": {"kind": "window", "negatives": 16}})
+    assert named.to_dict() == DistilSettings().to_dict()
+
+
 def test_trained_documents_have_a_name_of_their_own():
     trained = DistilSettings(documents="trained")
     assert trained.to_dict() == DistilSettings().to_dict() | {"documents": "trained"}
@@ -57,6 +82,8 @@ def test_numbers_without_a_point_are_numbers():
         ({"limits": {"answers": 3}}, "limits: no setting 'answers'; there are: utterance, answer"),
         ({"sampler": {"top": 3}}, "sampler: no setting 'top'; there are: negatives"),
         ({"sampler": {"negatives": 0}}, "negatives is 0; at least 1"),
+        ({"sampler": {"kind": "best"}}, "no kind 'best'; there are: window, top"),
+        ({"sampler": 5}, "'sampler' is 5; give a mapping of its settings, .*: window, top"),
         ({"limits": {"total": 5}}, "64 tokens and two special tokens do not fit into 5"),
         ({"limits": 5}, "'limits' is 5; give a mapping of: utterance, answer, total"),
         ({"epochs": 0}, "'epochs' is 0; give a number above 0"),

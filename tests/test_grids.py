@@ -1,7 +1,9 @@
 import pytest
 
+from disco_lib.distil_settings import DistilSettings
 from disco_lib.errors import DiscoError
 from disco_lib.grids import expand, value_text
+from disco_lib.sampling_arms import MixtureSampler, TopSampler, UniformSampler
 
 SHARED = {"objective": {"kl_divergence": 1.0, "l1": 0.5}, "sampler": {"start": 0, "end": 200}}
 SYSTEMS = {
@@ -47,6 +49,26 @@ def test_an_option_of_a_bare_weight_keeps_the_weight():
         SYSTEMS, SHARED,
     )  # fmt: skip
     assert new["g-0.05"]["objective"] == {"info_nce": {"weight": 1.0, "temperature": 0.05}}
+
+
+def test_samplers_vary_by_one_setting_or_as_a_whole():
+    names, new = grid(vary="sampler.negatives", values=[1, 70])
+    assert new["g-70"]["sampler"] == {"start": 0, "end": 200, "negatives": 70}
+    parts = [{"kind": "top", "negatives": 8}, {"kind": "uniform", "negatives": 8}]
+    whole = {
+        "window": {"start": 0, "end": 200},
+        "top": {"kind": "top", "negatives": 16},
+        "mixture": {"kind": "mixture", "parts": parts},
+    }
+    names, new = grid(vary="sampler", values=whole)
+    assert names == {"window": "student", "top": "g-top", "mixture": "g-mixture"}
+    # Nothing of the shared window is left.
+    assert new["g-top"]["sampler"] == whole["top"]
+    made = DistilSettings.from_dict({"sampler": new["g-mixture"]["sampler"]}).sampler
+    assert made == MixtureSampler((TopSampler(8), UniformSampler(8)))
+    _, new = grid(vary="objective.kl_divergence.documents", values=["batch"])
+    kl = {"weight": 1.0, "documents": "batch"}
+    assert new["g-batch"]["objective"] == {"kl_divergence": kl, "l1": 0.5}
 
 
 @pytest.mark.parametrize(

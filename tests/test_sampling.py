@@ -202,3 +202,62 @@ def test_a_sample_is_what_its_settings_say(data):
             assert found.scores[0] == 0
         else:
             assert found.scores[0] == (scores[start] if len(scores) > start else 0)
+
+
+# The exact scores of what is not listed
+
+
+def test_what_is_not_listed_may_have_its_exact_score():
+    documents, scores = ranking(12, first=50)
+    exact = np.linspace(0.1, 0.2, 100, dtype=np.float32)
+    asked = []
+
+    def score(wanted):
+        asked.extend(wanted.tolist())
+        return exact[wanted]
+
+    for kind, own in (("own", exact[3]), ("window", 990.0)):
+        sampler = WindowSampler(negatives=6, positive=kind)
+        found = sampler.sample(documents, scores, 3, 100, np.random.default_rng(0), score)
+        plain = sampler.sample(documents, scores, 3, 100, np.random.default_rng(0))
+        assert found.documents.tolist() == plain.documents.tolist()
+        listed = (found.documents >= 50) & (found.documents < 62)
+        listed[0] = True
+        assert listed.sum() == 3  # the positive, and ranks 11 and 12
+        np.testing.assert_array_equal(found.scores[1:][listed[1:]], plain.scores[1:][listed[1:]])
+        np.testing.assert_array_equal(found.scores[~listed], exact[found.documents[~listed]])
+        assert found.scores[0] == np.float32(own) and not plain.scores[~listed].any()
+    assert not set(asked) & set(range(50, 62))
+    assert not WindowSampler.needs_scores
+
+
+def test_the_window_draws_what_it_always_drew():
+    # Students are found by their settings, so a sampler's draws must not change under them.
+    documents, scores = ranking(40, first=20)
+    drawn = {
+        kind: draw(WindowSampler(5, 2, 30, kind), documents, scores, 20, 90, 7)
+        for kind in POSITIVES
+    }
+    short = draw(WindowSampler(5, 2, 30), documents[:4], scores[:4], 8, 30, 7)
+    found = {kind: sample.documents.tolist() for kind, sample in drawn.items()}
+    assert found == {
+        "window": [20, 39, 26, 48, 35, 25],
+        "own": [20, 39, 26, 48, 35, 25],
+        "none": [39, 26, 48, 35, 25, 36],
+    }
+    assert short.documents.tolist() == [8, 22, 23, 15, 27, 17] and short.scores.tolist() == [
+        998.0,
+        998.0,
+        997.0,
+        0.0,
+        0.0,
+        0.0,
+    ]
+
+
+def test_another_number_of_negatives_and_plain_values():
+    sampler = WindowSampler(5, 2, 30, "own").with_negatives(9)
+    assert sampler == WindowSampler(9, 2, 30, "own")
+    assert list(sampler.to_dict().items()) == [
+        ("negatives", 9), ("start", 2), ("end", 30), ("positive", "own"),
+    ]  # fmt: skip
