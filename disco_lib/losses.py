@@ -24,8 +24,8 @@ def kl_divergence(student: Tensor, teacher: Tensor, temperature: float = 1.0) ->
 
     student, teacher: scores (batch, documents). Scores are divided by `temperature` and the loss
     multiplied by its square, so that gradients keep their size (Hinton et al., 2015). A teacher
-    score of -inf takes its document out of the teacher's distribution; a row needs one finite
-    score at least. Raises DiscoError when the shapes differ.
+    score of -inf takes its document out of the teacher's distribution, and one on both sides out
+    of the KL; a row needs one finite score at least. Raises DiscoError when the shapes differ.
     """
     _same_shape(student, teacher)
     log_student = F.log_softmax(student / temperature, dim=-1)
@@ -138,7 +138,8 @@ class Batch:
     of the teacher's rewrite, where an objective asks for them. positive_documents (batch,
     vocabulary): vectors of the relevant passages, zeros where a query has none, likewise.
     document_vectors (distinct documents, vocabulary): the batch's documents, each once, likewise
-    and wherever documents_trained says that their encoder learns too.
+    and wherever documents_trained says that their encoder learns too. all_teacher_scores: the
+    teacher's exact scores, of the shape of all_scores, likewise.
     """
 
     queries: Tensor
@@ -151,10 +152,30 @@ class Batch:
     positive_documents: Tensor | None = None
     document_vectors: Tensor | None = None
     documents_trained: bool = False
+    all_teacher_scores: Tensor | None = None
 
 
-def _kl_part(batch: Batch, temperature: float = 1.0) -> Tensor:
-    return kl_divergence(batch.scores, batch.teacher_scores, temperature)
+def _kl_part(batch: Batch, temperature: float = 1.0, documents: str = "own") -> Tensor:
+    if documents == "own":
+        return kl_divergence(batch.scores, batch.teacher_scores, temperature)
+    if documents != "batch":
+        raise DiscoError(f'kl_divergence: documents {documents!r}; allowed: "own", "batch".')
+    if batch.all_scores is None or batch.duplicates is None or batch.all_teacher_scores is None:
+        raise DiscoError(
+            "kl_divergence over the batch needs the batch's scores by student and teacher "
+            "(all_scores, all_teacher_scores)."
+        )
+    # A query's own documents keep the sample's scores: there the positive's may differ.
+    n_own = batch.scores.shape[1]
+    first = torch.arange(len(batch.queries), device=batch.scores.device).unsqueeze(1) * n_own
+    own = first + torch.arange(n_own, device=batch.scores.device)
+    teacher = batch.all_teacher_scores.scatter(1, own, batch.teacher_scores)
+    out = float("-inf")
+    return kl_divergence(
+        batch.all_scores.masked_fill(batch.duplicates, out),
+        teacher.masked_fill(batch.duplicates, out),
+        temperature,
+    )
 
 
 def _margin_part(batch: Batch) -> Tensor:
@@ -239,6 +260,10 @@ class Objective:
     {"info_nce": {"weight": 0.01, "negatives": "batch", "temperature": 0.05}}. Raises DiscoError
     for an unknown name or option, listing those that exist, and for a weight that is no number.
 
+    {"kl_divergence": {"weight": 1.0, "documents": "batch"}} takes the KL over the documents of the
+    whole batch, with the teacher's exact scores of those that other queries drew. A document that
+    a query drew itself counts once for it, with the score that its sample gives.
+
     document_flops is FLOPS of the documents, the papers' lambda_d. Of frozen documents it is a
     constant: it stands in the log and in the total, and changes nothing that is learnt.
     """
@@ -287,7 +312,14 @@ class Objective:
     @property
     def needs_batch_scores(self) -> bool:
         """Whether a part looks at the documents of other queries."""
-        return self.uses("info_nce") and self.options("info_nce").get("negatives") == "batch"
+        contrast = self.uses("info_nce") and self.options("info_nce").get("negatives") == "batch"
+        return contrast or self.needs_all_teacher_scores
+
+    @property
+    def needs_all_teacher_scores(self) -> bool:
+        """Whether a part looks at the teacher's scores of other queries' documents."""
+        part = "kl_divergence"
+        return self.uses(part) and self.options(part).get("documents") == "batch"
 
     @property
     def needs_teacher_queries(self) -> bool:

@@ -60,7 +60,7 @@ def make_examples(
         examples.append(Example(ids, rows[turn.turn_id], positive))
     if not examples:
         raise DiscoError("No turn to learn from: the teacher's run and the split share no turn.")
-    if objective.needs_teacher_queries:
+    if objective.needs_teacher_queries or objective.needs_all_teacher_scores:
         _check_teacher_queries(student, teacher, objective)
     return examples
 
@@ -68,7 +68,8 @@ def make_examples(
 def _check_teacher_queries(
     student: SpladeEncoder, teacher: DistillationRun, objective: Objective
 ) -> None:
-    part = next(name for name in TEACHER_QUERY_PARTS if objective.uses(name))
+    parts = [name for name in TEACHER_QUERY_PARTS if objective.uses(name)]
+    part = parts[0] if parts else "kl_divergence over the batch"
     if teacher.queries is None:
         raise DiscoError(
             f"{part} needs the teacher's query vectors; a run read from .json or .trec has none. "

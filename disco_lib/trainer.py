@@ -159,6 +159,7 @@ def score(
         inputs.get("positive_documents"),
         vectors,
         isinstance(documents, TrainedDocuments),
+        inputs.get("all_teacher_scores"),
     )
 
 

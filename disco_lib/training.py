@@ -26,6 +26,7 @@ from disco_lib.document_side import (
 )
 from disco_lib.encoders import REBUILD, STUDENT_SETTINGS, SpladeEncoder
 from disco_lib.errors import DiscoError, IntegrityError
+from disco_lib.exact_scores import ExactScores
 from disco_lib.losses import Objective
 from disco_lib.schedule import Example, Schedule, make_examples
 from disco_lib.storage import (
@@ -90,12 +91,17 @@ def distil(
             turns = collection.iter_turns(split)
             examples = make_examples(student, turns, teacher, settings, objective, progress)
             _try_sampler(settings, teacher, examples)
+            _check_exact_scores(teacher, document_encoder, settings, objective)
             documents = _documents(collection, document_encoder, settings, objective, progress)
+            exact = _exact_scores(
+                teacher, documents, collection, document_encoder, settings, objective, progress
+            )
             trainer = _trainer(
                 student,
                 examples,
                 teacher,
                 documents,
+                exact,
                 settings,
                 objective,
                 work,
@@ -129,6 +135,50 @@ def _documents(
         return TrainedDocuments(copy.deepcopy(encoder), texts, length)
     found = cached_vectors(encoder, texts, collection.pids, length, progress)
     return FrozenDocuments(found.rows, objective)
+
+
+def _exact_scores(
+    teacher: DistillationRun,
+    documents: DocumentSide,
+    collection: Collection,
+    encoder: SpladeEncoder,
+    settings: DistilSettings,
+    objective: Objective,
+    progress: bool,
+) -> ExactScores | None:
+    if not _wants_exact_scores(teacher, settings, objective):
+        return None
+    if isinstance(documents, FrozenDocuments):
+        return ExactScores(teacher.queries, documents.rows)
+    texts, length = collection.passage_texts(), settings.document_length
+    found = cached_vectors(encoder, texts, collection.pids, length, progress)
+    return ExactScores(teacher.queries, found.rows)
+
+
+def _wants_exact_scores(
+    teacher: DistillationRun, settings: DistilSettings, objective: Objective
+) -> bool:
+    asked = settings.sampler.needs_scores or objective.needs_all_teacher_scores
+    return asked and teacher.queries is not None
+
+
+def _check_exact_scores(
+    teacher: DistillationRun,
+    encoder: SpladeEncoder,
+    settings: DistilSettings,
+    objective: Objective,
+) -> None:
+    # Dot products with other documents' vectors are no scores of this teacher.
+    if not _wants_exact_scores(teacher, settings, objective):
+        return
+    own = {"encoder": encoder.fingerprint(), "max_length": settings.document_length}
+    for name, value in own.items():
+        if teacher.settings.get(name, value) != value:
+            raise DiscoError(
+                f"The teacher's exact scores are asked for, but its run was made with another "
+                f"{name} than the documents are encoded with here. Distil with the document "
+                "encoder and the document_length of `disco teach`."
+            )
 
 
 def _check_vocabulary(student: SpladeEncoder, documents: SpladeEncoder) -> None:
@@ -187,6 +237,7 @@ def _trainer(
     examples: Sequence[Example],
     teacher: DistillationRun,
     documents: DocumentSide,
+    exact: ExactScores | None,
     settings: DistilSettings,
     objective: Objective,
     work: Path,
@@ -230,7 +281,7 @@ def _trainer(
         round(settings.ramp * schedule.steps),
         args=arguments,
         train_dataset=schedule,
-        data_collator=Collator(student, teacher, documents, settings, objective),
+        data_collator=Collator(student, teacher, documents, settings, objective, exact),
     )
     for callback in list(trainer.callback_handler.callbacks):
         if type(callback).__name__ in ("PrinterCallback", "NotebookProgressCallback"):

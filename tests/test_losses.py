@@ -22,6 +22,7 @@ from disco_lib.losses import (
     margin_mse,
     representation_mse,
 )
+from disco_lib.trainer import _duplicates
 
 INF = float("inf")
 LN2, LN3 = math.log(2), math.log(3)
@@ -126,6 +127,86 @@ def test_kl_divergence_stays_finite_with_large_scores():
     loss = kl_divergence(student, tensor([[1e4, -1e4, 9e3]]))
     loss.backward()
     assert math.isfinite(loss.item()) and torch.isfinite(student.grad).all()
+
+
+# KL over the documents of the batch
+
+BATCH_KL = Objective({"kl_divergence": {"weight": 1.0, "documents": "batch"}})
+
+
+def naive_batch_kl(queries, texts, chosen, own_scores, all_teacher, temperature=1.0):
+    """Query by query: own documents, then those of the others that it did not draw itself."""
+    n, documents = chosen.shape
+    vectors = texts.reshape(n * documents, -1)
+    total = 0.0
+    for i in range(n):
+        columns, teacher = [], []
+        for column in range(n * documents):
+            turn, place = divmod(column, documents)
+            if turn == i or chosen[turn, place] not in chosen[i]:
+                columns.append(column)
+                teacher.append(own_scores[i, place] if turn == i else all_teacher[i, column])
+        p = torch.softmax(torch.stack(teacher) / temperature, -1)
+        q = torch.softmax(vectors[columns] @ queries[i] / temperature, -1)
+        total = total + (p * (p.log() - q.log())).sum()
+    return total / n * temperature**2
+
+
+def shared_problem():
+    """Return a batch in which queries share documents, and what the naive KL needs of it."""
+    queries, texts, teacher = random_problem()
+    chosen = torch.arange(20).reshape(4, 5)
+    for query, place, other in ((1, 2, 3), (1, 3, 17), (2, 0, 3), (3, 4, 0)):
+        chosen[query, place] = other
+        texts[query, place] = texts[divmod(other, 5)]
+    batch = batch_of(queries, texts, teacher, duplicates=_duplicates(chosen))
+    draw = torch.Generator().manual_seed(9)
+    batch.all_teacher_scores = 3 * torch.rand(4, 20, generator=draw, dtype=torch.float64)
+    return batch, (queries, texts, chosen, teacher, batch.all_teacher_scores)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_batch_kl_against_a_naive_computation(temperature):
+    batch, given = shared_problem()
+    assert batch.duplicates.any()
+    options = {"weight": 1.0, "documents": "batch", "temperature": temperature}
+    found = Objective({"kl_divergence": options})(batch)
+    assert_same_gradient(found["kl_divergence"], naive_batch_kl(*given, temperature), given[0])
+
+
+def test_batch_kl_has_finite_gradients_where_entries_are_masked():
+    batch, _ = shared_problem()
+    every = batch.all_scores.detach().requires_grad_()
+    batch.all_scores = every
+    with torch.autograd.set_detect_anomaly(True):
+        BATCH_KL(batch)["loss"].backward()
+    assert torch.isfinite(every.grad).all()
+    assert not every.grad[batch.duplicates].any() and every.grad[~batch.duplicates].all()
+
+
+def test_batch_kl_of_one_query_is_that_of_its_own_documents():
+    queries, texts, teacher = random_problem(batch=1)
+    batch = batch_of(queries, texts, teacher)
+    batch.all_teacher_scores = torch.full((1, 5), 99.0, dtype=torch.float64)
+    found = BATCH_KL(batch)["kl_divergence"]
+    assert_same_gradient(found, kl_divergence(batch.scores, teacher), queries)
+    own = Objective({"kl_divergence": {"weight": 1.0, "documents": "own"}})(batch)
+    assert own["loss"].item() == Objective({"kl_divergence": 1.0})(batch)["loss"].item()
+
+
+def test_documents_of_the_batch_are_asked_for_by_name():
+    batch, _ = shared_problem()
+    assert BATCH_KL.needs_all_teacher_scores and BATCH_KL.needs_batch_scores
+    for parts in ({"kl_divergence": 1.0}, {"kl_divergence": {"weight": 0, "documents": "batch"}}):
+        quiet = Objective({"l1": 1.0, **parts})
+        assert not quiet.needs_all_teacher_scores and not quiet.needs_batch_scores
+    contrast = Objective({"info_nce": {"weight": 1.0, "negatives": "batch"}})
+    assert contrast.needs_batch_scores and not contrast.needs_all_teacher_scores
+    with pytest.raises(DiscoError, match='documents \'all\'; allowed: "own", "batch"'):
+        Objective({"kl_divergence": {"weight": 1, "documents": "all"}})(batch)
+    batch.all_teacher_scores = None
+    with pytest.raises(DiscoError, match="all_teacher_scores"):
+        BATCH_KL(batch)
 
 
 # Margins

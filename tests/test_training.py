@@ -204,6 +204,39 @@ def test_dropout_0_switches_all_dropout_off(train, encoder, monkeypatch):
     assert seen == [True, True, False, False, False, False]
 
 
+BATCH_KL = {"kl_divergence": {"weight": 1.0, "documents": "batch"}}
+
+
+@pytest.mark.parametrize("documents", ["frozen", "trained"])
+def test_a_kl_over_the_batch_falls_when_it_is_trained(train, tmp_path, documents):
+    sampler = {"kind": "uniform", "negatives": 6}
+    wanted = settings(
+        objective=BATCH_KL, sampler=sampler, steps=30, dropout=0.0, documents=documents
+    )
+    train(wanted=wanted, save_steps=100)
+    values = [entry["kl_divergence"] for entry in read_log(tmp_path / "student")]
+    assert len(values) == 3 and values[2] < 0.9 * values[0]
+    stored = json.loads((tmp_path / "student" / "distil_settings.json").read_text())
+    assert DistilSettings.from_dict(stored) == wanted
+
+
+def test_exact_scores_need_the_teachers_own_documents(train, encoder, teacher, tmp_path):
+    top = {"kind": "top", "negatives": 6}
+    for changes in ({"objective": BATCH_KL}, {"sampler": top}):
+        with pytest.raises(DiscoError, match="made with another max_length"):
+            train(wanted=settings(**changes, document_length=20))
+    other = copy.deepcopy(encoder)
+    with torch.no_grad():
+        other.model.get_output_embeddings().bias += 0.3
+    with pytest.raises(DiscoError, match="made with another encoder"):
+        train(wanted=settings(sampler=top), document_encoder=other)
+    teacher.queries = None
+    with pytest.raises(DiscoError, match="kl_divergence over the batch needs the teacher's query"):
+        train(wanted=settings(objective=BATCH_KL))
+    assert not (tmp_path / "student").exists()
+    train(wanted=settings(sampler=top, steps=2))  # what is not listed counts 0
+
+
 # Trained documents
 
 
