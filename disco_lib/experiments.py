@@ -221,7 +221,7 @@ class Laboratory:
         """
         settings = self.settings(name)
         found = find(self.tier.name, name, settings)
-        if found is not None:
+        if found is not None and found.depths:  # else it is from before turns were told apart
             if publish:  # it may have been found in the cache
                 write_record(found, publish)
             return found

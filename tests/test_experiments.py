@@ -449,6 +449,13 @@ def test_documents_that_were_trained_are_searched_and_their_size_is_kept(tier, l
     assert np.isnan(laboratory.measure("student").cost("postings"))
 
 
+def test_a_record_from_before_turns_were_told_apart_is_measured_anew(laboratory, runs):
+    old = replace(laboratory.measure("bm25", publish=True), depths=[], conversations=[])
+    records.write_record(old, publish=True)
+    assert laboratory.record("bm25") == old  # a chapter shows what there is
+    assert laboratory.measure("bm25", publish=True).depths and len(runs) == 2
+
+
 def test_a_chapter_without_records_gets_a_draft(tier, laboratory, runs):
     quick = Laboratory(replace(tier, draft={"seeds": [2], "steps": 2}), progress=False)
     draft = quick.record("student")
