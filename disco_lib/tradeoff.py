@@ -145,14 +145,14 @@ def correlation(
 
 
 def correlation_table(
-    given: Mapping[str, np.ndarray], target: np.ndarray, predicts: str = "the clock"
+    pairs: Mapping[str, tuple[np.ndarray, np.ndarray]], head: str = "what is compared"
 ) -> Table:
-    """One row a quantity {name: (points,)}: how well it predicts the target (points,)."""
+    """One row a pair {name: (x, y)}, each (points,): both coefficients with their intervals."""
     rows = []
-    for name, values in given.items():
-        row = {f"what predicts {predicts}": name}
+    for name, (x, y) in pairs.items():
+        row = {head: name}
         for kind in ("pearson", "spearman"):
-            found = correlation(values, target, kind)
+            found = correlation(x, y, kind)
             row[kind.title()] = f"{found.value:+.2f} [{found.low:+.2f},{GLUE}{found.high:+.2f}]"
         rows.append(row | {"points": found.n})
     return Table.of(rows)
