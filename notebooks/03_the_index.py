@@ -541,7 +541,9 @@ Table.of(
 # `data/measured/bench`. Real vectors are recombined, with a fixed seed, into
 # as many documents as wanted: each mixes the terms of two real ones, weights
 # kept. Each comparison is made on one machine in one run, searches on one
-# thread. These are the records that the rest of the chapter reads:
+# thread: every engine in a process of its own, and the plain accumulator
+# beside it, in the same minutes. These are the records that the rest of the
+# chapter reads:
 
 # %%
 from disco_lib.bench import bench_table, load_benches, measured_on
@@ -565,10 +567,9 @@ columns += ["times faster", "overlap", "bytes a posting", "build s"]
 bench_table(records["search"], columns, documents=SIZE)
 
 # %% [markdown]
-# Some engines take too long to build or to search at that size; the figure
-# and the next table have the largest size that all were run with. BMP is
-# exact over the whole numbers that it keeps, of documents and of queries
-# alike, and long queries have many small weights to lose.
+# The figure and the next table have the largest size that all engines were
+# run with. BMP is exact over the whole numbers that it keeps, of documents
+# and of queries alike, and long queries have many small weights to lose.
 
 # %%
 from disco_lib.bench import common_size
