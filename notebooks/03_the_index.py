@@ -321,7 +321,7 @@ from disco_lib.closeup import evaluate_queries
 from disco_lib.index_views import overlap
 
 in_bytes = copy.copy(lab)
-in_bytes.index = coarse
+in_bytes.ground().index = coarse
 rows = []
 for kind, asked in queries.items():
     best = [
