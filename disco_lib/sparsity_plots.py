@@ -18,8 +18,8 @@ from disco_lib.plots import Point
 
 #: Where a text may stand beside its dot, the best place first: points to the right and up.
 SIDES = (
-    (6, 6, "left"), (6, -7, "left"), (-6, 6, "right"), (-6, -7, "right"),
-    (6, 16, "left"), (6, -17, "left"), (-6, 16, "right"), (-6, -17, "right"), (6, 0, "left"),
+    (6, 7, "left"), (6, -8, "left"), (-6, 7, "right"), (-6, -8, "right"),
+    (6, 16, "left"), (6, -17, "left"), (-6, 16, "right"), (-6, -17, "right"),
 )  # fmt: skip
 
 
@@ -60,7 +60,7 @@ def trade_off(
         else:
             axis.set(xlim=(0, 1.2 * max(places)))
         figure.legend(loc="outside upper left", ncols=min(3, len(series)))
-        _write(figure, axis, texts)
+        _write(figure, axis, texts, list(path.values()))
         plt.close(figure)
     return figure
 
@@ -88,11 +88,13 @@ def fitted(series: Mapping[str, tuple[np.ndarray, np.ndarray]], xlabel: str, yla
 def depth_panels(
     panels: Mapping[str, Mapping[str, Sequence[Point]]],
     counts: Mapping[int, int],
+    log: Collection[str] = (),
     xlabel: str = "depth of the turn",
 ) -> Figure:
     """Figure 6: panels {ylabel: {series: points by depth}} side by side, turns counted below.
 
-    Intervals are bands; a series has the same colour in every panel.
+    Intervals are bands; a series has the same colour in every panel. log: ylabels of the panels
+    with a logarithmic axis.
     """
     if not panels or not counts:
         raise DiscoError("Nothing to draw: give at least one panel and the number of turns.")
@@ -105,7 +107,12 @@ def depth_panels(
             for name, points in given.items():
                 _band(above, name, names.index(name), points)
             above.set(ylabel=ylabel)
-            if min((p.low for points in given.values() for p in points), default=0) < 0:
+            if ylabel in log:
+                above.set(yscale="log")
+                above.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                above.yaxis.set_major_formatter("{x:g}")
+                above.yaxis.set_minor_formatter(NullFormatter())
+            elif min((p.low for points in given.values() for p in points), default=0) < 0:
                 above.axhline(0, color="black", linestyle="--", linewidth=1)
             else:
                 above.set(ylim=(0, None))
@@ -147,26 +154,37 @@ def _band(axis: Axes, name: str, number: int, points: Sequence[Point]) -> None:
 
 
 def _write(
-    figure: Figure, axis: Axes, texts: Sequence[tuple[str, tuple[float, float], str]]
+    figure: Figure,
+    axis: Axes,
+    texts: Sequence[tuple[str, tuple[float, float], str]],
+    line: Sequence[Point],
 ) -> None:
-    # Each text where it covers no dot and no other text, if there is such a place around its dot.
+    # Each text where it covers no dot, no line and no other text, if there is such a place.
     figure.draw_without_rendering()
     renderer = figure.canvas.get_renderer()
     dots = [axis.transData.transform(place) for _, place, _ in texts]
-    taken = [Bbox.from_extents(x - 5, y - 5, x + 5, y + 5) for x, y in dots]
-    for (text, place, colour), dot in zip(texts, dots, strict=True):
-        look = {"textcoords": "offset points", "fontsize": 7.5, "color": colour}
+    ends = [axis.transData.transform((p.x, p.value)) for p in line]
+    pairs = zip(ends[:-1], ends[1:], strict=True)
+    along = [p + t * (q - p) for p, q in pairs for t in np.linspace(0, 1, 40)]
+    taken = [_square(dot, 5) for dot in dots] + [_square(place, 1) for place in along]
+    for text, place, colour in texts:
+        look = {"textcoords": "offset points", "fontsize": 7.5, "color": colour, "va": "center"}
         for right, up, side in SIDES:
-            note = axis.annotate(text, place, (right, up), ha=side, va="center", **look)
+            note = axis.annotate(text, place, (right, up), ha=side, **look)
             box = note.get_window_extent(renderer)
-            mine = Bbox.from_extents(dot[0] - 5, dot[1] - 5, dot[0] + 5, dot[1] + 5)
-            others = (other for other in taken if not np.allclose(other.bounds, mine.bounds))
             inside = axis.bbox.contains(box.x0, box.y0) and axis.bbox.contains(box.x1, box.y1)
-            if inside and not any(box.overlaps(other) for other in others):
+            if inside and not any(box.overlaps(other) for other in taken):
                 break
-            if (right, up, side) != SIDES[-1]:
-                note.remove()
+            note.remove()
+        else:
+            right, up, side = SIDES[0]
+            box = axis.annotate(text, place, (right, up), ha=side, **look).get_window_extent()
         taken.append(box)
+
+
+def _square(centre: np.ndarray, half: float) -> Bbox:
+    (x, y) = centre
+    return Bbox.from_extents(x - half, y - half, x + half, y + half)
 
 
 def _errors(points: Collection[Point]) -> np.ndarray:

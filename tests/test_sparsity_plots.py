@@ -52,6 +52,8 @@ def test_texts_keep_off_each_other_and_off_other_dots():
     (axis,) = figure.axes
     boxes = [text.get_window_extent() for text in axis.texts]
     assert len(boxes) == 4
+    line = axis.get_lines()[0].get_path().transformed(axis.transData)
+    assert not any(line.intersects_bbox(box, filled=False) for box in boxes)
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
 
 
@@ -78,6 +80,13 @@ def test_depth_panels_share_colours_and_count_turns():
     # Where differences are shown, so is no difference.
     assert any(set(line.get_ydata()) == {0} for line in second.get_lines())
     assert not any(set(line.get_ydata()) == {0} for line in first.get_lines())
+
+
+def test_a_panel_may_be_logarithmic():
+    figure = sparsity_plots.depth_panels(
+        {"MRR": BY_DEPTH, "terms": BY_DEPTH}, {2: 1}, log=["terms"]
+    )
+    assert [axis.get_yscale() for axis in figure.axes[:2]] == ["linear", "log"]
 
 
 @pytest.mark.parametrize(
