@@ -315,12 +315,10 @@ plots.histogram(
 # best passages stay the same, and what the metric of the book says.
 
 # %%
-import copy
-
 from disco_lib.closeup import evaluate_queries
 from disco_lib.index_views import overlap
 
-in_bytes = copy.copy(lab)
+in_bytes = Laboratory(lab.tier)
 in_bytes.ground().index = coarse
 rows = []
 for kind, asked in queries.items():
