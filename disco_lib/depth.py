@@ -198,15 +198,14 @@ def most_switches(turns: Sequence[Turn]) -> list[Turn]:
 def conversation_table(
     turns: Sequence[Turn], given: Mapping[str, Series], tokens: Mapping[str, int]
 ) -> Table:
-    """One row a turn of a conversation: depth, what it does to the topic, and each series there.
+    """One row a turn of a conversation: depth, kind if it switches the topic, each series there.
 
     tokens: {turn_id: length of the input}. A series without the turn has a blank.
     """
     values = {n: dict(zip(s.turn_ids, s.values, strict=True)) for n, s in given.items()}
-    groups = switches(turns)
     rows = []
     for turn in turns:
-        row = {"depth": turn.depth, "the turn": groups.get(turn.turn_id, "")}
+        row = {"depth": turn.depth, "switch": turn.kind if turn.kind in SWITCHES else ""}
         row["tokens read"] = tokens[turn.turn_id]
         for name, found in values.items():
             row[name] = f"{found[turn.turn_id]:.0f}" if turn.turn_id in found else ""

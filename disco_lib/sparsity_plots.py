@@ -17,10 +17,12 @@ from disco_lib.errors import DiscoError
 from disco_lib.plots import Point
 
 #: Where a text may stand beside its dot, the best place first: points to the right and up.
-SIDES = (
-    (6, 7, "left"), (6, -8, "left"), (-6, 7, "right"), (-6, -8, "right"),
-    (6, 16, "left"), (6, -17, "left"), (-6, 16, "right"), (-6, -17, "right"),
-)  # fmt: skip
+SIDES = [
+    (right, sign * up, "left" if right > 0 else "right")
+    for up in (7, 16, 25, 34)
+    for right in (6, -6)
+    for sign in (1, -1)
+]
 
 
 def trade_off(

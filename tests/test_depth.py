@@ -158,5 +158,5 @@ def test_a_conversation_turn_by_turn():
     tokens = {turn.turn_id: 7 * turn.depth for turn in TURNS}
     frame = depth.conversation_table(TURNS[4:], {"it": short}, tokens).frame
     assert frame["depth"].tolist() == [1, 2, 3] and frame["tokens read"].tolist() == [7, 14, 21]
-    assert frame["the turn"].tolist() == [STAYS, SWITCHES["shift"], SWITCHES["return"]]
+    assert frame["switch"].tolist() == ["", "shift", "return"]
     assert frame["it"].tolist() == ["", "1", "2"]
