@@ -153,12 +153,13 @@ def stored_series(
 
 
 def without_depth(stored: Mapping[str, Mapping[str, Record]], names: Collection[str]) -> list[str]:
-    """One line a tier {tier: {system: record}} whose records, or some of them, keep no depths."""
+    """One line a tier {tier: {system: record}} where records of these systems keep no depths."""
     lines = []
     for tier, found in stored.items():
         old = [name for name in names if name in found and not keeps_depth(found[name])]
         if old:
-            lines.append(f"{tier}: measured before depths were kept: {', '.join(old)}")
+            count = f"{len(old)} of {sum(name in found for name in names)} records"
+            lines.append(f"{tier}: {count} are from before depths were kept")
     return lines
 
 

@@ -15,6 +15,7 @@ from disco_lib import plots
 from disco_lib.conversations import Turn
 from disco_lib.errors import DiscoError
 from disco_lib.metrics import evaluate
+from disco_lib.tables import GLUE
 
 
 def min_max(ranking: Mapping[str, float]) -> dict[str, float]:
@@ -84,7 +85,9 @@ def rows(
             names, step.ranks, step.scores, step.normal, strict=True
         ):
             row[f"rank, {name}"] = rank or ""
-            row[f"{name}'s score"] = "" if score is None else f"{score:.2f} → {normal:.2f}"
+            row[f"{name}'s score"] = (
+                "" if score is None else f"{score:.2f}{GLUE}→{GLUE}{normal:.2f}"
+            )
         table.append(row | {"mean": f"{step.mean:.3f}"})
     return table
 

@@ -64,24 +64,20 @@ def _gain(a: Record, b: Record, name_a: str, name_b: str, metric: str, tests: in
 
 
 def gain_rows(
-    found: Sequence[Gain], tier: Tier, records: Mapping[str, Record]
+    found: Sequence[Gain], names: Mapping[str, str] | None = None
 ) -> list[dict[str, object]]:
-    """One row a gain: who on whom, with interval, corrected p, Cohen's d, seeds that agree."""
+    """One row a gain: who on whom, with interval, corrected p, Cohen's d, seeds that agree.
+
+    names: what to call a system; by default its own name, without the place it was taken to.
+    """
     rows = []
     for gain in found:
+        a, b = ((names or {}).get(name, name.partition(AT)[0]) for name in (gain.a, gain.b))
         agree = sum(np.sign(seed) == np.sign(gain.difference) for seed in gain.by_seed)
-        rows.append(
-            {
-                "system": plain_label(tier, records[gain.a]),
-                "over": plain_label(tier, records[gain.b]),
-                "in": gain.metric,
-                "difference": span(gain.difference, gain.low, gain.high),
-                "p": p_value(gain.p),
-                "d": f"{gain.cohens_d:+.2f}",
-                "seeds that agree": f"{agree} of {len(gain.by_seed)}",
-                "turns": gain.n,
-            }
-        )
+        row: dict[str, object] = {"system": a, "over": b, "in": gain.metric}
+        row["difference"] = span(gain.difference, gain.low, gain.high)
+        row |= {"p": p_value(gain.p), "d": f"{gain.cohens_d:+.2f}"}
+        rows.append(row | {"seeds": f"{agree} of {len(gain.by_seed)}"})
     return rows
 
 
@@ -111,6 +107,11 @@ def plain_label(tier: Tier, record: Record) -> str:
 def span(difference: float, low: float, high: float, digits: int = 3) -> str:
     """A difference with its interval, as it is printed."""
     return f"{difference:+.{digits}f} [{low:+.{digits}f},{GLUE}{high:+.{digits}f}]"
+
+
+def with_interval(at: Point, digits: int = 3) -> str:
+    """A value with its interval, as it is printed."""
+    return f"{at.value:.{digits}f} [{at.low:.{digits}f},{GLUE}{at.high:.{digits}f}]"
 
 
 def point(record: Record, metric: str) -> Point:

@@ -61,14 +61,14 @@ def results_with_calls(
 def published_with_calls(
     paper: Paper, table: str, datasets: Sequence[str], metrics: Sequence[str]
 ) -> Table:
-    """The rows of a published table with their calls; one column a data set and metric."""
+    """The rows of a published table with their calls; a data set's metrics in one cell: "a / b"."""
     rows = []
     for row in paper.tables[table]["rows"]:
         shown = {"method": row["method"], "rewrite": row["rewrite"], "LLM calls": row["llm_calls"]}
         for dataset in datasets:
-            for metric in metrics:
-                value = row["values"].get(dataset, {}).get(metric)
-                shown[f"{dataset}, {metric}"] = "" if value is None else f"{value:.3f}"
+            values = [row["values"].get(dataset, {}).get(metric) for metric in metrics]
+            cell = " / ".join("–" if value is None else f"{value:.3f}" for value in values)
+            shown[dataset] = cell if any(value is not None for value in values) else ""
         rows.append(shown)
     return Table.of(rows)
 

@@ -32,12 +32,17 @@ def trade_off_point(record: Record, metric: str, cost: str = "flops") -> Point:
     return Point(record.mean(metric), *record.intervals[metric], x=record.cost(cost))
 
 
-def trade_off_table(records: Mapping[str, Record], name: str, metrics: Sequence[str]) -> Table:
-    """One row a record under its short name: every cost that some of them has, then the metrics.
+def trade_off_table(
+    records: Mapping[str, Record],
+    name: str,
+    metrics: Sequence[str],
+    costs: Sequence[str] = tuple(COSTS),
+) -> Table:
+    """One row a record under its short name: the costs that some of them has, then the metrics.
 
     name: of the first column. The first metric has its 95 % interval over turns.
     """
-    kept = [c for c in COSTS if any(not np.isnan(r.cost(c)) for r in records.values())]
+    kept = [c for c in costs if any(not np.isnan(r.cost(c)) for r in records.values())]
     rows = []
     for short, record in records.items():
         row = {name: short}

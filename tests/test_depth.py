@@ -83,7 +83,7 @@ def test_records_of_tiers_are_named_and_old_ones_told():
     found = depth.stored_series(stored, {"first": "one", "second": "old", "x": "none"}, "MRR@10")
     assert list(found) == ["tiny: first", "big: first"]
     lines = depth.without_depth(stored, ["one", "old", "none"])
-    assert lines == ["tiny: measured before depths were kept: old"]
+    assert lines == ["tiny: 1 of 2 records are from before depths were kept"]
 
 
 # By depth

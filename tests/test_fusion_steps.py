@@ -51,7 +51,7 @@ def test_rows_show_the_best_and_every_relevant_one():
     shown = rows(steps([A, B], {"c"}), ["A", "B"], {p: p.upper() for p in "abcd"}, k=1)
     assert [row["passage"] for row in shown] == ["B", "C ✓"]
     assert shown[1]["fused"] == 4 and shown[1]["rank, B"] == "" and shown[1]["B's score"] == ""
-    assert shown[0]["A's score"] == "2.00 → 0.50" and shown[0]["mean"] == "0.750"
+    assert shown[0]["A's score"] == "2.00\u00a0→\u00a00.50" and shown[0]["mean"] == "0.750"
 
 
 def test_outcomes_count_turns_and_put_the_largest_gain_first():

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from disco_lib.errors import DiscoError
-from disco_lib.gains import best_of, gain_rows, gains, luck_of_best, plain_label, point, span
+from disco_lib.gains import (
+    best_of,
+    gain_rows,
+    gains,
+    luck_of_best,
+    plain_label,
+    point,
+    span,
+    with_interval,
+)
 from disco_lib.plots import Point
 from disco_lib.records import Record, intervals
 from disco_lib.significance import compare
@@ -53,13 +62,15 @@ def test_gains_are_paired_corrected_and_told_by_seed():
         gains(RECORDS, [("three", "student-kl")], "MRR@10")
 
 
-def test_rows_of_gains_name_both_and_counts_the_seeds_that_agree():
+def test_rows_of_gains_name_both_and_count_the_seeds_that_agree():
     found = gains(RECORDS, [("student-kl-mean", "student-kl")], "MRR@10")
-    (row,) = gain_rows(found, MINI, RECORDS)
-    assert row["system"] == MINI.label("student-kl-mean") and row["over"] == "DiSCo student (KLD)"
-    assert row["difference"].startswith("+0.100 [") and row["in"] == "MRR@10"
-    assert row["p"] == "<\u00a00.001"
-    assert row["seeds that agree"] == "3 of 3" and row["turns"] == 50
+    (row,) = gain_rows(found, {"student-kl": "one teacher"})
+    assert (row["system"], row["over"], row["in"]) == ("student-kl-mean", "one teacher", "MRR@10")
+    assert row["difference"].startswith("+0.100 [") and row["p"] == "<\u00a00.001"
+    assert row["seeds"] == "3 of 3"
+    away = {f"{name}@ood": record for name, record in RECORDS.items()}
+    (row,) = gain_rows(gains(away, [("student-kl-mean@ood", "student-kl@ood")], "MRR@10"))
+    assert (row["system"], row["over"]) == ("student-kl-mean", "student-kl")
 
 
 def test_a_label_loses_its_place_and_keeps_the_draft():
@@ -75,6 +86,10 @@ def test_a_label_loses_its_place_and_keeps_the_draft():
 
 def test_a_span_is_printed_with_its_signs_in_one_piece():
     assert span(-0.1, -0.2, 0.01) == "-0.100 [-0.200,\u00a0+0.010]"
+
+
+def test_a_value_is_printed_with_its_interval():
+    assert with_interval(Point(0.5, 0.4, 0.61)) == "0.500 [0.400,\u00a00.610]"
 
 
 def test_a_point_has_the_records_interval():

@@ -81,12 +81,14 @@ def test_results_name_the_system_without_its_place_and_keep_the_draft():
 
 
 def test_published_rows_show_calls_and_leave_gaps_blank():
-    rows = published_with_calls(load_paper("disco"), "3", ["CAsT 2020", "iKAT 2023"], ["R@100"])
+    sets = ["CAsT 2020", "iKAT 2023"]
+    rows = published_with_calls(load_paper("disco"), "3", sets, ["R@100", "nDCG@3"])
     shown = rows.frame.set_index("method")
     assert shown.loc["DiSCo Fusion", "LLM calls"] == 1
     assert shown.loc["LLM4CS"].to_dict() == {
-        "rewrite": "GPT 3.5", "LLM calls": 5, "CAsT 2020, R@100": "0.489", "iKAT 2023, R@100": "",
+        "rewrite": "GPT 3.5", "LLM calls": 5, "CAsT 2020": "0.489 / 0.455", "iKAT 2023": "",
     }  # fmt: skip
+    assert shown.loc["CHIQ FT", "CAsT 2020"] == "– / 0.316"
 
 
 def test_an_advantage_is_one_of_means_over_cells_that_all_rows_have():

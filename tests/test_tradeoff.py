@@ -44,6 +44,8 @@ def test_a_table_has_the_costs_that_some_record_has():
     assert frame["postings"].tolist() == ["", "1,234"]
     assert frame["ms a query"].tolist() == ["0.012", ""]
     assert frame["MRR@10"][0].startswith("0.500 [") and frame["R@100"][0] == "0.667"
+    fewer = tradeoff.trade_off_table(given, "λ", ["R@100"], costs=["flops"]).frame
+    assert list(fewer.columns) == ["λ", "FLOPS", "R@100"]
 
 
 def test_passages_that_all_seeds_share_add_their_costs():
