@@ -67,7 +67,9 @@ def published_with_calls(
         shown = {"method": row["method"], "rewrite": row["rewrite"], "LLM calls": row["llm_calls"]}
         for dataset in datasets:
             values = [row["values"].get(dataset, {}).get(metric) for metric in metrics]
-            cell = " / ".join("–" if value is None else f"{value:.3f}" for value in values)
+            cell = f"{GLUE}/{GLUE}".join(
+                "–" if value is None else f"{value:.3f}" for value in values
+            )
             shown[dataset] = cell if any(value is not None for value in values) else ""
         rows.append(shown)
     return Table.of(rows)
@@ -277,7 +279,7 @@ def taken_results(
                 if record is None:
                     continue
                 own = records.get(base)
-                row: dict[str, object] = {"tier": name, "place": about.get("label", place)}
+                row: dict[str, object] = {"where": f"{name}: {about.get('label', place)}"}
                 row["system"] = plain_label(tier, record)
                 row["LLM calls"] = tier.llm_calls(f"{base}{AT}{place}")
                 row["in domain"] = "" if own is None else f"{own.mean(metrics[0]):.3f}"

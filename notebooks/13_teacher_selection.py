@@ -613,9 +613,10 @@ for tier, kept in stored.items():
         pair = (f"student-kl-mean{there}", f"student-kl{there}")
         if not set(pair) <= set(kept):
             continue
-        where = {"tier": tier, "place": there.lstrip("@") or "home"}
+        where = {"where": f"{tier}, {there.lstrip('@') or 'in domain'}"}
         tested = gains(kept, [pair], METRICS)
-        rows += [where | row for row in gain_rows(tested)]
+        calls = dict(zip(pair, ("several", "one"), strict=True))
+        rows += [where | row for row in gain_rows(tested, calls)]
 Table.of(rows or [{"record": "none"}])
 
 # %% [markdown]

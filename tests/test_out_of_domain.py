@@ -86,9 +86,10 @@ def test_published_rows_show_calls_and_leave_gaps_blank():
     shown = rows.frame.set_index("method")
     assert shown.loc["DiSCo Fusion", "LLM calls"] == 1
     assert shown.loc["LLM4CS"].to_dict() == {
-        "rewrite": "GPT 3.5", "LLM calls": 5, "CAsT 2020": "0.489 / 0.455", "iKAT 2023": "",
+        "rewrite": "GPT 3.5", "LLM calls": 5,
+        "CAsT 2020": "0.489\u00a0/\u00a00.455", "iKAT 2023": "",
     }  # fmt: skip
-    assert shown.loc["CHIQ FT", "CAsT 2020"] == "– / 0.316"
+    assert shown.loc["CHIQ FT", "CAsT 2020"] == "–\u00a0/\u00a00.316"
 
 
 def test_an_advantage_is_one_of_means_over_cells_that_all_rows_have():
@@ -207,7 +208,7 @@ def test_records_of_other_places_are_listed_tier_by_tier():
     }
     (row,) = taken_results(stored, ["MRR@10", "R@100"])
     assert row == {
-        "tier": "mini", "place": "out of domain", "system": "DiSCo student (KLD)", "LLM calls": 0,
+        "where": "mini: out of domain", "system": "DiSCo student (KLD)", "LLM calls": 0,
         "in domain": "0.500", "MRR@10": "0.375", "R@100": "0.375",
     }  # fmt: skip
     assert taken_results({"paper": {}}, ["MRR@10"]) == []
