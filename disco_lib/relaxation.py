@@ -98,6 +98,7 @@ def _panel(
     side = np.linspace(0, extent, 41)
     x, y = np.meshgrid(side, side)
     height = plane.losses(loss, np.column_stack([x.ravel(), y.ravel()])).reshape(x.shape)
+    height = np.maximum(height, 0.0)  # rounding leaves a KLD of 0 a little below it
     # Squeezed, so that the bottom of a valley is told from its sides.
     levels = np.linspace(0, 1, 9)
     axis.contourf(x, y, (height / height.max()) ** 0.25, levels=levels, cmap="Greys", alpha=0.8)
