@@ -39,9 +39,9 @@ print(f"disco_lib {disco_lib.__version__}")
 # %% [markdown]
 # ## The claims
 #
-# DiSCo {cite}`lupart2025disco` is the first to distil several language
-# models' rewrites into one student. Section 5.2 and Figure 4 say what comes
-# of it:
+# DiSCo {cite}`lupart2025disco` is, to its authors' knowledge, the first to
+# distil several language models' rewrites into one student. Section 5.2 and
+# Figure 4 say what comes of it:
 
 # %%
 from disco_lib.tables import Words, claim_words, find_claim
@@ -435,11 +435,12 @@ Table.of(gain_rows(gains(records, pairs, METRICS), short))
 # %% [markdown]
 # ## The best set is a selection
 #
-# The square in the figure was put there *after* looking at the test turns,
-# and so was the red mark in Figure 4. The best of several noisy numbers is
-# too good on average, even if all the systems are equally good: their noise
-# is picked with them. How much is that here? Give all sets the same mean,
-# resample the turns, and look at the best each time.
+# The square in the figure was put there *after* looking at the test turns;
+# of the red mark in Figure 4 the paper does not say how it was chosen. The
+# best of several noisy numbers is too good on average, even if all the
+# systems are equally good: their noise is picked with them. How much is that
+# here? Give all sets the same mean, resample the turns, and look at the best
+# each time.
 
 # %%
 from disco_lib.gains import luck_of_best
@@ -656,12 +657,13 @@ verdicts_by_tier([*verdicts, *run_again])
 # In `disco_lib/tiers/paper.yaml` the student `student-kl-mean` has the
 # teachers `llama` and `mistral`, as the public recipe for TopiOCQA does; on
 # QReCC the paper's best set is Mistral and human (T2 and T3). To draw
-# Figure 4 there, add the grid `teachers` of mini.yaml with those names:
-# seven students of 5 epochs in batches of 10, each with 16 negatives from
-# ranks 11 to 960 of its mean teacher's 1,000. Lists of 1,000 among 25
-# million passages have gaps, so `missing: rescore` needs the teachers'
-# vectors; runs in DiSCo's JSON form hold none, and are averaged by
-# "available" or "zero". We have run none of this, and state no time for it.
+# Figure 4 there, add the grid `teachers` of mini.yaml with Llama's, Mistral's
+# and the human rewrites: seven students of 5 epochs in batches of 10, each
+# with 16 negatives from ranks 11 to 960 of its mean teacher's 1,000. Lists
+# of 1,000 among 54 million passages have gaps. `missing: rescore` fills them
+# with the teachers' vectors; runs in DiSCo's JSON form hold none, and are
+# averaged by "available" or "zero". We have run none of this, and state no
+# time for it.
 # ```
 #
 # ## Exercises
