@@ -9,7 +9,7 @@ largest logit is not positive is 0 with gradient 0. Three steps use that:
 
 1. without a graph, slice by slice of the vocabulary: an upper bound of each entry's largest logit.
    Where the processor multiplies bfloat16 fast, the product is made in bfloat16, and what rounding
-   can have taken away is added to the bound;
+   can have taken away is added to it;
 2. for the few entries whose bound is positive: exact logits at every position, and the best one;
 3. with a graph: one dot product for each entry that is active.
 
@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 VOCABULARY_SLICE = 4096
+ROWS = 128
 # Half the distance of 1 to the next bfloat16: the largest relative error of rounding to bfloat16.
 BFLOAT16_ROUNDING = 2.0**-8
 
@@ -61,41 +62,69 @@ def active_entries(
     coarse: the number format of step 1, by default bfloat16 where the processor is fast at it.
     """
     mask = attention_mask.bool()
-    # A padded position repeats the text's first real one: it cannot change a maximum, and no mask
-    # has to be applied to the large product.
-    first = mask.int().argmax(dim=1)
-    repeated = hidden[torch.arange(len(hidden), device=hidden.device), first]
-    rows = torch.where(mask.unsqueeze(-1), hidden, repeated.unsqueeze(1))
-    bound = _upper_bound(rows, weight, bias, coarse or _coarse_format(hidden))
-    bound = bound.masked_fill(~mask.any(dim=1, keepdim=True), float("-inf"))
+    lengths = mask.sum(1).tolist()
+    rows = hidden[mask]  # real positions alone, text after text
+    bounds = _upper_bounds(rows, lengths, weight, bias, coarse or _coarse_format(hidden))
     # "Not at most 0" instead of "above 0": NaN must come out as NaN, not as an empty vector.
     found = [
-        _best_positions(rows[i], weight, bias, torch.nonzero(~(bound[i] <= 0)).squeeze(1))
-        for i in range(len(rows))
+        _best_positions(text, weight, bias, torch.nonzero(~(bound <= 0)).squeeze(1))
+        if len(text)
+        else (bound.new_empty(0, dtype=torch.long),) * 2
+        for text, bound in zip(rows.split(lengths), bounds, strict=True)
     ]
     counts = torch.tensor([len(entry) for entry, _ in found], device=hidden.device)
-    text = torch.repeat_interleave(torch.arange(len(rows), device=hidden.device), counts)
+    text = torch.repeat_interleave(torch.arange(len(lengths), device=hidden.device), counts)
     entry = torch.cat([entry for entry, _ in found])
-    position = torch.cat([position for _, position in found])
-    return text, entry, torch.where(mask[text, position], position, first[text])
+    # A place among the real positions, and then among all.
+    place = torch.cat([position for _, position in found])
+    real = torch.argsort(~mask, dim=1, stable=True)
+    return text, entry, real[text, place]
 
 
-def _upper_bound(rows: Tensor, weight: Tensor, bias: Tensor | None, coarse: torch.dtype) -> Tensor:
-    low_rows, low_weight = rows.to(coarse), weight.to(coarse)
-    bound = torch.cat([part.amax(dim=1) for part in _products(low_rows, low_weight)], dim=1)
-    bound = bound.to(torch.promote_types(rows.dtype, torch.float32))
-    if coarse == torch.bfloat16 and rows.dtype != torch.bfloat16:
-        # |h.e - round(h).round(e)| <= (2u + u^2) |h| |e|, and the product is rounded once more;
-        # the last factor covers the sum's own rounding.
-        longest = rows.norm(dim=-1).amax(dim=1, keepdim=True) * weight.norm(dim=-1)
-        lost = (2 + BFLOAT16_ROUNDING) * BFLOAT16_ROUNDING * longest
-        bound = bound + (2 * BFLOAT16_ROUNDING * bound.abs() + lost) * 1.05
-    return bound if bias is None else bound + bias
+def _upper_bounds(
+    rows: Tensor, lengths: list[int], weight: Tensor, bias: Tensor | None, coarse: torch.dtype
+) -> Tensor:
+    """Per text and entry, a number that is not positive only if no logit is: (texts, vocabulary)."""
+    exact = coarse == rows.dtype
+    offset = bias if exact else _rounded_up(rows, weight, bias)
+    bounds = []
+    for part, shift in _slices(weight.to(coarse), None if offset is None else offset.to(coarse)):
+        logits = torch.nn.functional.linear(_padded(rows.to(coarse)), part, shift)
+        texts = logits[: len(rows)].split(lengths)
+        bounds.append(torch.stack([_largest(text) for text in texts]))
+    return torch.cat(bounds, dim=1)
 
 
-def _products(rows: Tensor, weight: Tensor) -> Iterator[Tensor]:
+def _rounded_up(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    # |h.e - round(h).round(e)| <= (2u + u^2) |h| |e|. Added to the bias, this keeps the sum of every
+    # positive logit positive, and rounding a number does not change its sign. The bias is rounded
+    # too, and perhaps the product before it is added; the last factor covers the sums' own rounding.
+    longest = rows.norm(dim=-1).amax() if len(rows) else rows.new_zeros(())
+    lost = (2 + BFLOAT16_ROUNDING) * BFLOAT16_ROUNDING * longest * weight.norm(dim=-1)
+    if bias is not None:
+        lost = lost + 4 * BFLOAT16_ROUNDING * (bias.abs() + lost)
+    return lost * 1.05 + (0 if bias is None else bias)
+
+
+def _slices(weight: Tensor, offset: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
     for start in range(0, weight.shape[0], VOCABULARY_SLICE):
-        yield torch.nn.functional.linear(rows, weight[start : start + VOCABULARY_SLICE])
+        chosen = slice(start, start + VOCABULARY_SLICE)
+        yield weight[chosen], None if offset is None else offset[chosen]
+
+
+def _padded(rows: Tensor) -> Tensor:
+    # Few different shapes: libraries keep a compiled kernel for each.
+    return torch.nn.functional.pad(rows, (0, 0, 0, -len(rows) % ROWS))
+
+
+def _largest(logits: Tensor) -> Tensor:
+    # Of each column, (positions, slice) -> (slice). As whole numbers, bfloat16 bits are in the order
+    # of the values they stand for while one is positive or NaN, and that is all that is asked.
+    if not len(logits):
+        return logits.new_full(logits.shape[1:], float("-inf"))
+    if logits.dtype == torch.bfloat16:
+        return logits.view(torch.int16).amax(dim=0).view(torch.bfloat16)
+    return logits.amax(dim=0)
 
 
 def _best_positions(
