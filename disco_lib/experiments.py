@@ -28,6 +28,7 @@ from disco_lib.records import Record, find, intervals, provenance, write_record
 from disco_lib.runs import run_from_dict
 from disco_lib.sparsity import active_terms, flops
 from disco_lib.storage import cache_root, settings_hash, sole_writer
+from disco_lib.teacher_distance import kl_to_teacher
 from disco_lib.teachers import DistillationRun, teach
 from disco_lib.tiers import AT, Tier, load_tier
 from disco_lib.training import DistilSettings, distil, document_encoder_of, read_log
@@ -232,8 +233,9 @@ class Laboratory:
             turns, run, queries = self.run(name, seed)
             values[str(seed)], unremoved[str(seed)] = self._evaluate(name, turns, run)
             sums, each = self._costs(name, queries, seed)
-            costs[str(seed)] = {**seconds, **sums}
-            by_turn[str(seed)] = each
+            far = self._distances(name, seed, turns, queries)
+            costs[str(seed)] = {**seconds, **sums, **_mean_kl(far)}
+            by_turn[str(seed)] = {**each, **far}
         record = Record(
             self.tier.name, name, self.tier.label(name), settings, settings_hash(settings),
             [turn.turn_id for turn in turns], values, unremoved, costs, intervals(values),
@@ -320,6 +322,7 @@ class Laboratory:
         seeds = tuple(draft.pop("seeds", self.tier.seeds))
         tier = replace(self.tier, seeds=seeds, distil={**self.tier.distil, **draft}, draft={})
         laboratory = _Draft(tier, self.progress)
+        laboratory.whole_steps = self.tier.distil.get("steps")
         laboratory._grounds = self._grounds
         laboratory.__dict__["encoder"] = self.encoder
         return laboratory
@@ -372,7 +375,49 @@ class Laboratory:
         return sums, {"active_terms": active.tolist()}
 
 
+    def _distances(
+        self, name: str, seed: int | str, turns: Sequence[Turn], queries: sparse.csr_matrix | None
+    ) -> dict[str, list[float | None]]:
+        # KL of a student to its teacher, a turn; None where a turn has no rewrite of the teacher's.
+        system = self.tier.system(name)
+        if system["run"] != "student" or self._own_documents(name, seed) is not None:
+            return {}
+        taught = self._taught(turns, tuple(system["teachers"]))
+        documents = self.ground(name).documents
+        found = kl_to_teacher(queries, taught, documents, self.tier.teacher_depth)
+        return {"kl": [None if np.isnan(x) else round(float(x), 6) for x in found]}
+
+    def _taught(self, turns: Sequence[Turn], teachers: tuple[str, ...]) -> sparse.csr_matrix:
+        # The mean vector of the teachers that a turn has: its scores are the mean of theirs.
+        length = self.base_settings.limits.total
+        total = sparse.csr_matrix((len(turns), self.encoder.vocabulary_size), dtype=np.float32)
+        count = np.zeros(len(turns), dtype=np.float32)
+        for name in teachers:
+            texts = [turn.rewrites.get(name, "") for turn in turns]
+            there = np.array([bool(text.strip()) for text in texts])
+            total = total + sparse.diags_array(there.astype(np.float32)) @ self.encoder.encode(
+                texts, length
+            )
+            count += there
+        return sparse.csr_matrix(sparse.diags_array(1 / np.maximum(count, 1)) @ total)
+
+
+def _mean_kl(distances: dict[str, list[float | None]]) -> dict[str, float]:
+    there = [x for x in distances.get("kl", []) if x is not None]
+    return {"kl": round(float(np.mean(there)), 6)} if there else {}
+
+
 class _Draft(Laboratory):
+    whole_steps: int | None = None
+
+    def student_settings(self, name: str, seed: int | None = None) -> DistilSettings:
+        # A system with steps of its own keeps its share of the tier's.
+        settings = super().student_settings(name, seed)
+        if self.whole_steps and "steps" in self.tier.system(name):
+            share = self.tier.distil["steps"] / self.whole_steps
+            settings = replace(settings, steps=max(1, round(settings.steps * share)))
+        return settings
+
     def measure(self, name: str, publish: bool = False) -> Record:
         record = super().measure(name)
         return replace(record, label=f"{record.label} (draft)")

@@ -31,10 +31,11 @@ class Record:
 
     values: {seed: {metric: per-turn values in the order of turn_ids}}, after the removal of earlier
     answers where the tier's evaluation asks for it; unremoved: {seed: {metric: mean}} without it.
-    costs: {seed: {"active_terms", "flops", "search_ms", "seconds"}}; seconds are those of the
-    training, where it was run for this record. A system without training has the seed "-".
-    depths and conversations: of each turn, from 1, and its conversation's id; turn_costs: {seed:
-    {"active_terms": per turn}}; these are empty in records from before they were kept.
+    costs: {seed: {"active_terms", "flops", "search_ms", "kl", "seconds"}}; kl: a student's mean KL
+    to its teacher in nats (`teacher_distance`); seconds are those of the training, where it was run
+    for this record. A system without training has the seed "-". depths and conversations: of each
+    turn, from 1, and its conversation's id; turn_costs: {seed: {"active_terms", "kl": per turn}},
+    None for a turn without one; these are empty in records from before they were kept.
     """
 
     tier: str
@@ -50,7 +51,7 @@ class Record:
     provenance: dict[str, Any]
     depths: list[int] = field(default_factory=list)
     conversations: list[str] = field(default_factory=list)
-    turn_costs: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    turn_costs: dict[str, dict[str, list[float | None]]] = field(default_factory=dict)
 
     @property
     def seeds(self) -> list[str]:
@@ -66,9 +67,13 @@ class Record:
         return float(self.per_turn(metric).mean())
 
     def per_turn_cost(self, name: str) -> np.ndarray:
-        """Per-turn cost (turns,), mean over seeds; DiscoError where the record has none."""
+        """Per-turn cost (turns,), mean over seeds, NaN for a turn without one.
+
+        DiscoError where the record has none at all.
+        """
         try:
-            return np.mean([self.turn_costs[seed][name] for seed in self.values], axis=0)
+            each = [self.turn_costs[seed][name] for seed in self.values]
+            return np.mean(np.array(each, dtype=np.float64), axis=0)
         except KeyError as error:
             raise DiscoError(
                 f"The record of {self.system} on {self.tier} has no {name} a turn. {MEASURE_AGAIN}"

@@ -84,7 +84,7 @@ def active_entries(
 def _upper_bounds(
     rows: Tensor, lengths: list[int], weight: Tensor, bias: Tensor | None, coarse: torch.dtype
 ) -> Tensor:
-    """Per text and entry, a number that is not positive only if no logit is: (texts, vocabulary)."""
+    """Per text and entry a number, positive wherever a logit is: (texts, vocabulary)."""
     exact = coarse == rows.dtype
     offset = bias if exact else _rounded_up(rows, weight, bias)
     bounds = []
@@ -96,9 +96,9 @@ def _upper_bounds(
 
 
 def _rounded_up(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    # |h.e - round(h).round(e)| <= (2u + u^2) |h| |e|. Added to the bias, this keeps the sum of every
-    # positive logit positive, and rounding a number does not change its sign. The bias is rounded
-    # too, and perhaps the product before it is added; the last factor covers the sums' own rounding.
+    # |h.e - round(h).round(e)| <= (2u + u^2) |h| |e|. Added to the bias, this keeps what stands for
+    # a positive logit positive, and rounding a sum does not change its sign. The bias is rounded
+    # too, and perhaps the product before it is added; the last factor covers the sums' rounding.
     longest = rows.norm(dim=-1).amax() if len(rows) else rows.new_zeros(())
     lost = (2 + BFLOAT16_ROUNDING) * BFLOAT16_ROUNDING * longest * weight.norm(dim=-1)
     if bias is not None:
@@ -118,8 +118,8 @@ def _padded(rows: Tensor) -> Tensor:
 
 
 def _largest(logits: Tensor) -> Tensor:
-    # Of each column, (positions, slice) -> (slice). As whole numbers, bfloat16 bits are in the order
-    # of the values they stand for while one is positive or NaN, and that is all that is asked.
+    # Of each column, (positions, slice) -> (slice). As whole numbers, the bits of bfloat16 are in
+    # the order of the values they stand for while one is positive or NaN: all that is asked here.
     if not len(logits):
         return logits.new_full(logits.shape[1:], float("-inf"))
     if logits.dtype == torch.bfloat16:

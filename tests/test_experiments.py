@@ -15,6 +15,7 @@ from disco_lib.records import read_record
 from disco_lib.runs import run_from_dict
 from disco_lib.sparsity import active_terms, flops
 from disco_lib.storage import MANIFEST, cache_root
+from disco_lib.teacher_distance import kl_to_teacher
 from disco_lib.tiers import Tier
 from disco_lib.training import distil, document_encoder_of
 
@@ -447,6 +448,28 @@ def test_documents_that_were_trained_are_searched_and_their_size_is_kept(tier, l
     assert record.cost("flops") == pytest.approx(flops(queries, own), abs=1e-3)
     # The others search the passages as they were.
     assert np.isnan(laboratory.measure("student").cost("postings"))
+
+
+def test_a_record_keeps_how_far_a_student_is_from_its_teacher(laboratory):
+    record = laboratory.measure("student")
+    turns, queries = laboratory.queries("student", 1)
+    rewriter = laboratory.tier.system("student")["teachers"][0]
+    limits = laboratory.base_settings.limits
+    taught = laboratory.encoder.encode([t.rewrites[rewriter] for t in turns], limits.total)
+    depth = laboratory.tier.teacher_depth
+    expected = kl_to_teacher(queries, taught, laboratory.documents, depth)
+    assert record.turn_costs["1"]["kl"] == pytest.approx(expected, abs=1e-5)
+    assert record.cost("kl") == pytest.approx(record.per_turn_cost("kl").mean(), abs=1e-5)
+    assert np.isnan(laboratory.measure("bm25").cost("kl"))
+
+
+def test_a_draft_shortens_a_training_of_its_own_length_too(tier):
+    own = {**tier.systems["student"], "steps": 2 * tier.distil["steps"]}
+    systems = {**tier.systems, "long": own}
+    quick = Laboratory(replace(tier, systems=systems, draft={"steps": 2}), progress=False)
+    assert quick._drafts.student_settings("student").steps == 2
+    assert quick._drafts.student_settings("long").steps == 4
+    assert quick.student_settings("long").steps == 2 * tier.distil["steps"]
 
 
 def test_a_record_from_before_turns_were_told_apart_is_measured_anew(laboratory, runs):

@@ -139,6 +139,34 @@ def test_not_a_number_is_not_hidden_as_an_empty_vector():
         assert not torch.isnan(head(hidden, mask, weight, bias)[1:]).any()
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 40), st.integers(0, 10_000), st.sampled_from([0.01, 1.0, 8.0]),
+    st.sampled_from([-8.0, -1.0, 0.0, 2.0]),
+)  # fmt: skip
+def test_a_coarse_first_step_loses_no_entry_beside_a_large_bias(width, seed, scale, shift):
+    hidden, mask, weight, bias = (
+        t if t.dtype == torch.int64 else t.detach().float()
+        for t in problem(4, 7, width, 300, seed, shift)
+    )
+    # A bias that all but cancels the product at the best position: the sign hangs on rounding.
+    best = torch.nn.functional.linear(hidden[0, :1] * scale, weight)[0]
+    bias = torch.where(torch.arange(300) % 2 == 0, 1e-4 * (1 + best.abs()) - best, bias * scale)
+    exact = active_entries(hidden * scale, mask, weight, bias, torch.float32)
+    coarse = active_entries(hidden * scale, mask, weight, bias, torch.bfloat16)
+    assert len(exact[0]) and [t.tolist() for t in coarse] == [t.tolist() for t in exact]
+
+
+def test_not_a_number_is_not_lost_in_bfloat16_either():
+    hidden, mask, weight, bias = (
+        t if t.dtype == torch.int64 else t.detach().float() for t in problem(shift=-100.0)
+    )
+    for sign in (1.0, -1.0):
+        hidden[0, 0] = sign * torch.nan
+        text, _, _ = active_entries(hidden, mask, weight, bias, torch.bfloat16)
+        assert (text == 0).sum() == weight.shape[0] and not (text > 0).any()
+
+
 def test_the_graph_keeps_only_active_entries():
     batch, length, vocabulary, width = 4, 30, 5000, 8
     hidden, mask, weight, bias = problem(batch, length, width, vocabulary, shift=-9.0)
