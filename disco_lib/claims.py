@@ -89,17 +89,18 @@ def judge(claim: Claim, tier: str, record: Callable[[str], Record | None] | None
 
     Raises DiscoError where two records do not belong together or lack the metric compared.
     """
-    if not claim.comparisons:
+    rule = claim.rule(tier)
+    if not rule:
         return Verdict(claim, tier, NOT_RUN if claim.why.startswith(NOT_YET) else PUBLISHED)
     look_up = record or (lambda system: _published_record(tier, system))
-    names = dict.fromkeys(name for item in claim.comparisons for name in item.systems)
+    names = dict.fromkeys(name for item in rule for name in item.systems)
     found = {name: look_up(name) for name in names}
     if any(value is None for value in found.values()):
         return Verdict(claim, tier, NOT_RUN)
     try:
         findings = tuple(
-            weigh(item, *(found[name] for name in item.systems), comparisons=len(claim.comparisons))
-            for item in claim.comparisons
+            weigh(item, *(found[name] for name in item.systems), comparisons=len(rule))
+            for item in rule
         )
     except NotMeasured as lack:
         return Verdict(claim, tier, NOT_RUN, lacks=str(lack))
@@ -129,6 +130,8 @@ def _finding_row(finding: Finding) -> dict[str, object]:
         "depth": None if item.depth is None else list(item.depth),
         "growth": item.growth,
         "bound": item.bound,
+        "factor": item.factor,
+        "than": None if item.than is None else list(item.than),
         "effect": round(finding.effect, 4),
         "interval": [round(x, 4) for x in finding.interval],
         "p": None if finding.p is None else round(finding.p, 5),

@@ -34,7 +34,7 @@ from disco_lib.tiers import AT, Tier, load_tier
 from disco_lib.training import DistilSettings, distil, document_encoder_of, read_log
 
 #: What a system says besides its own distillation settings.
-NOT_DISTIL = {"run", "teachers", "missing", "label"}
+NOT_DISTIL = {"run", "teachers", "missing", "among", "label"}
 
 
 class Laboratory:
@@ -163,9 +163,20 @@ class Laboratory:
             return DistillationRun.load(path, self.collection.pids)
 
     def teacher_of(self, name: str) -> DistillationRun:
-        """The teacher that a student of the tier learns from."""
+        """The teacher that a student of the tier learns from.
+
+        A system's "among" lists rewrites: it learns only from turns that have all of them, so that
+        students of different teachers can be compared on the same turns.
+        """
         system = self.tier.system(name)
-        return self.teacher(system["teachers"], system.get("missing", "rescore"))
+        run = self.teacher(system["teachers"], system.get("missing", "rescore"))
+        among = system.get("among", ())
+        if not among:
+            return run
+        turns = self.collection.iter_turns(self.tier.train)
+        return run.of_turns(
+            {t.turn_id for t in turns if all(t.rewrites.get(r, "").strip() for r in among)}
+        )
 
     def student(self, name: str, seed: int) -> SpladeEncoder:
         """A trained student of the tier, from the cache if it is there."""
@@ -197,6 +208,8 @@ class Laboratory:
         }
         if system.get("missing", "rescore") != "rescore":
             decides["missing"] = system["missing"]
+        if system.get("among"):
+            decides["among"] = list(system["among"])
         return cache_root() / "students" / settings_hash(decides)
 
     # Records
@@ -373,7 +386,6 @@ class Laboratory:
         if own is not None:
             sums |= collection_costs(own, self._index_of(name, seed))
         return sums, {"active_terms": active.tolist()}
-
 
     def _distances(
         self, name: str, seed: int | str, turns: Sequence[Turn], queries: sparse.csr_matrix | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -22,7 +22,8 @@ FOLDER = ROOT / "data" / "papers"
 class Claim:
     """A statement of a paper, where it stands, and the comparisons that judge it.
 
-    Without comparisons `why` says why there is no verdict: "published only: ..." where it cannot be
+    by_tier: {tier: comparisons} in their place, for a tier whose systems have other names. Without
+    comparisons `why` says why there is no verdict: "published only: ..." where it cannot be
     measured, "not measured yet: ..." where it can. `note` says where the paper contradicts itself
     and what the rule had to choose.
     """
@@ -34,6 +35,11 @@ class Claim:
     comparisons: tuple[Comparison, ...] = ()
     why: str = ""
     note: str = ""
+    by_tier: Mapping[str, tuple[Comparison, ...]] = field(default_factory=dict)
+
+    def rule(self, tier: str) -> tuple[Comparison, ...]:
+        """The comparisons that judge the claim on a tier."""
+        return self.by_tier.get(tier, self.comparisons)
 
 
 @dataclass(frozen=True)
@@ -117,9 +123,11 @@ def paper_names() -> list[str]:
 
 
 def _claim(paper: str, claim: Mapping[str, Any], path: Path) -> Claim:
-    comparisons = tuple(
-        read_comparison(item, path, claim["id"]) for item in claim.get("comparisons", ())
-    )
+    def read(items: Sequence[Mapping[str, Any]]) -> tuple[Comparison, ...]:
+        return tuple(read_comparison(item, path, claim["id"]) for item in items)
+
+    comparisons = read(claim.get("comparisons", ()))
+    by_tier = {tier: read(items) for tier, items in claim.get("by_tier", {}).items()}
     why = claim.get("why", "")
     if not comparisons and not why.startswith((PUBLISHED_ONLY, NOT_YET)):
         raise DataError(
@@ -128,5 +136,5 @@ def _claim(paper: str, claim: Mapping[str, Any], path: Path) -> Claim:
         )  # fmt: skip
     return Claim(
         claim["id"], paper, " ".join(claim["statement"].split()), claim["where"], comparisons,
-        why, " ".join(claim.get("note", "").split()),
+        why, " ".join(claim.get("note", "").split()), by_tier,
     )  # fmt: skip

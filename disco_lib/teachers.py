@@ -7,8 +7,8 @@ documents and its scores. Several teachers are averaged into one run (DiSCo, equ
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,20 @@ class DistillationRun:
         """Document positions and scores of one turn, without the filling."""
         length = int((self.documents[row] >= 0).sum())
         return self.documents[row, :length], self.scores[row, :length]
+
+    def of_turns(self, turn_ids: Iterable[str]) -> DistillationRun:
+        """The run of these turns alone, in its order; DiscoError where it has none of them."""
+        wanted = set(turn_ids)
+        rows = [i for i, turn_id in enumerate(self.turn_ids) if turn_id in wanted]
+        if not rows:
+            raise DiscoError("The teacher has none of these turns. Ask for turns with its rewrite.")
+        return replace(
+            self,
+            turn_ids=[self.turn_ids[i] for i in rows],
+            documents=self.documents[rows],
+            scores=self.scores[rows],
+            queries=None if self.queries is None else self.queries[rows],
+        )
 
     def to_run(self) -> Run:
         """The run as ranx evaluates it."""

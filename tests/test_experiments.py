@@ -463,6 +463,18 @@ def test_a_record_keeps_how_far_a_student_is_from_its_teacher(laboratory):
     assert np.isnan(laboratory.measure("bm25").cost("kl"))
 
 
+def test_a_student_may_learn_from_shared_turns_alone(tier, collection_folder):
+    systems = {**tier.systems, "shared": {**tier.systems["student"], "among": ["gold", "long"]}}
+    laboratory = Laboratory(replace(tier, systems=systems), progress=False)
+    every, shared = (laboratory.teacher_of(name) for name in ("student", "shared"))
+    turns = laboratory.collection.iter_turns("train")
+    both = [t.turn_id for t in turns if t.rewrites.get("gold") and t.rewrites.get("long")]
+    assert 0 < len(both) < len(every) and shared.turn_ids == both
+    folders = [laboratory.student_folder(name, 1) for name in ("student", "shared")]
+    assert folders[0] != folders[1]
+    assert laboratory.settings("student") != laboratory.settings("shared")
+
+
 def test_a_draft_shortens_a_training_of_its_own_length_too(tier):
     own = {**tier.systems["student"], "steps": 2 * tier.distil["steps"]}
     systems = {**tier.systems, "long": own}

@@ -191,6 +191,19 @@ def test_compared_systems_exist_in_a_tier():
     named = {name for claim in all_claims() for c in claim.comparisons for name in c.systems}
     missing = sorted(name for name in named if not any(tier.has(name) for tier in tiers))
     assert not missing, f"in no tier: {missing}"
+    for claim in all_claims():
+        for tier, rule in claim.by_tier.items():
+            names = {name for c in rule for name in c.systems}
+            assert all(load_tier(tier).has(name) for name in names), f"not in {tier}: {names}"
+
+
+def test_a_tier_may_have_a_rule_of_its_own(write):
+    own = BEATS.replace("a: x", "a: z")
+    rules = f"comparisons: [{BEATS}], by_tier: {{small: [{own}]}}"
+    write(GOOD.replace('why: "published only: no system"', rules))
+    claim = load_paper("p").claims[0]
+    assert [c.a for c in claim.rule("small")] == ["z"] and [c.a for c in claim.rule("big")] == ["x"]
+    assert claim.rule("big") == claim.comparisons
 
 
 def test_counterparts_of_published_rows_exist_in_a_tier():

@@ -59,6 +59,19 @@ def test_a_document_of_another_collection_is_named():
         run({"t1": {"a": 1.0, "z": 2.0}})
 
 
+def test_the_run_of_some_turns():
+    scores = {"t1": {"a": 1.0}, "t2": {"b": 2.0, "c": 1.0}, "t3": {"d": 3.0}}
+    made = run(scores, queries=np.eye(3))
+    some = made.of_turns(["t3", "t2", "unknown"])
+    assert (
+        some.turn_ids == ["t2", "t3"] and some.queries.toarray().tolist() == np.eye(3)[1:].tolist()
+    )
+    assert scores_of(some) == {turn: scores_of(made)[turn] for turn in ("t2", "t3")}
+    assert len(made) == 3 and run(scores).of_turns({"t1"}).queries is None
+    with pytest.raises(DiscoError, match="none of these turns"):
+        made.of_turns(["unknown"])
+
+
 # The mean over teachers
 
 FIRST = {"t1": {"a": 4.0, "b": 3.0, "c": 1.0}, "t2": {"e": 1.0}}
