@@ -258,13 +258,16 @@ class Laboratory:
         return record
 
     def _train(self, name: str, seed: int | str) -> dict[str, float]:
-        # Seconds of a training, where it is one and the cache does not hold its student.
-        if self.tier.system(name)["run"] != "student" or self.student_folder(name, seed).is_dir():
+        # What a training took: turns of the teacher and, where the cache did not hold it, seconds.
+        if self.tier.system(name)["run"] != "student":
             return {}
-        self.teacher_of(name), self.documents
+        taught = {"taught_turns": float(len(self.teacher_of(name)))}
+        if self.student_folder(name, seed).is_dir():
+            return taught
+        _ = self.documents  # encoded before, so that it does not count
         start = time.perf_counter()
         self.student(name, int(seed))
-        return {"seconds": round(time.perf_counter() - start, 1)}
+        return {"seconds": round(time.perf_counter() - start, 1), **taught}
 
     def run(
         self, name: str, seed: int | str = "-"

@@ -31,11 +31,12 @@ class Record:
 
     values: {seed: {metric: per-turn values in the order of turn_ids}}, after the removal of earlier
     answers where the tier's evaluation asks for it; unremoved: {seed: {metric: mean}} without it.
-    costs: {seed: {"active_terms", "flops", "search_ms", "kl", "seconds"}}; kl: a student's mean KL
-    to its teacher in nats (`teacher_distance`); seconds are those of the training, where it was run
-    for this record. A system without training has the seed "-". depths and conversations: of each
-    turn, from 1, and its conversation's id; turn_costs: {seed: {"active_terms", "kl": per turn}},
-    None for a turn without one; these are empty in records from before they were kept.
+    costs: {seed: {"active_terms", "flops", "search_ms", "kl", "taught_turns", "seconds"}}; kl: a
+    student's mean KL to its teacher in nats (`teacher_distance`); taught_turns: those that the
+    teacher has; seconds are those of the training, where it was run for this record. A system
+    without training has the seed "-". depths and conversations: of each turn, from 1, and its
+    conversation's id; turn_costs: {seed: {"active_terms", "kl": per turn}}, None for a turn without
+    one; these are empty in records from before they were kept.
     """
 
     tier: str

@@ -461,6 +461,7 @@ def test_a_record_keeps_how_far_a_student_is_from_its_teacher(laboratory):
     assert record.turn_costs["1"]["kl"] == pytest.approx(expected, abs=1e-5)
     assert record.cost("kl") == pytest.approx(record.per_turn_cost("kl").mean(), abs=1e-5)
     assert np.isnan(laboratory.measure("bm25").cost("kl"))
+    assert record.cost("taught_turns") == len(laboratory.teacher_of("student"))
 
 
 def test_a_student_may_learn_from_shared_turns_alone(tier, collection_folder):
