@@ -9,6 +9,8 @@ comparison asks for.
 
 Growth with depth is one number a conversation: the mean of its later turns minus the mean of its
 earlier ones, tested over conversations in the same way. A bound takes the place of b on every turn.
+With a factor b counts so many times: "a greater than 0.98 times b" is the paired test of
+non-inferiority by 2 %. With `than` the difference is (a - b) - (c - d), turn by turn.
 A cost that is one number a seed has no test: a direction holds when every pair of seeds shows it,
 and "similar", "not greater" and "not less" when every pair lies within the margin.
 """
@@ -31,6 +33,8 @@ ALPHA = 0.05
 class Finding:
     """What one comparison gave: effect is a - b in the metric's units, with its 95 % interval.
 
+    With a factor it is a - factor * b, with `than` (a - b) - (c - d).
+
     n turns, or conversations where growth is compared. A cost that is one number a seed has no p;
     its interval is the range over n pairs of seeds. points: the effect has the claimed
     sign or lies within the margin of "similar"; "not greater" points where a - b is 0 or below or
@@ -46,16 +50,19 @@ class Finding:
     points: bool
 
 
-def weigh(item: Comparison, a: Record, b: Record | None = None, comparisons: int = 1) -> Finding:
+def weigh(
+    item: Comparison, a: Record, b: Record | None = None, *than: Record, comparisons: int = 1
+) -> Finding:
     """Test one comparison on the records of its systems, as one of so many of its claim.
 
     b is None where something else stands in its place. Raises as `sides.both_sides` does.
     """
     if item.unit == "seeds":
         return _weigh_cost(item, a, b)
-    sides = both_sides(item, a, b)
+    sides = both_sides(item, a, b, than)
     result = compare(sides.a.mean(axis=0), sides.b.mean(axis=0), comparisons=comparisons)
-    seeds = [u - v for u, v in _seed_pairs(sides, b is not None and a.seeds == b.seeds)]
+    alike = b is not None and all(a.seeds == record.seeds for record in (b, *than))
+    seeds = [u - v for u, v in _seed_pairs(sides, alike)]
     low, high = result.low, result.high
     significant = result.p_t < ALPHA
     holds, points = _outcome(item, result.difference, (low, high), seeds, significant)

@@ -39,7 +39,8 @@ class Comparison:
 
     depth: (first, last) depth of the turns that count, either of them None where it is open.
     growth: what is compared is how much a - b grows with depth, conversation by conversation;
-    without b, how much a grows. bound: a number in the place of b.
+    without b, how much a grows. bound: a number in the place of b. factor: b counts so many times,
+    as in "at least 0.98 times b". than: systems (c, d); what is compared is a - b against c - d.
     """
 
     a: str
@@ -50,18 +51,20 @@ class Comparison:
     depth: tuple[int | None, int | None] | None = None
     growth: bool = False
     bound: float | None = None
+    factor: float = 1.0
+    than: tuple[str, str] | None = None
 
     @property
     def systems(self) -> tuple[str, ...]:
-        """The systems compared: a, and b where there is one."""
-        return (self.a,) if self.b is None else (self.a, self.b)
+        """The systems compared: a, b where there is one, and those of `than`."""
+        return (self.a,) if self.b is None else (self.a, self.b, *(self.than or ()))
 
     @property
     def unit(self) -> str:
         """What the comparison is made over: "turns", "conversations" or "seeds"."""
         if self.growth:
             return "conversations"
-        by_turn = self.depth is not None or self.bound is not None
+        by_turn = any(x is not None for x in (self.depth, self.bound, self.than))
         return "turns" if by_turn or self.metric not in COSTS else "seeds"
 
     def words(self) -> str:
@@ -70,11 +73,20 @@ class Comparison:
             within = f", within {self.margin:g}" if self.margin else ""
             text = f"{self.a} {WITH_DEPTH[self.direction]} with depth{within}"
         else:
-            other = self.b if self.bound is None else f"{self.bound:g}"
             within = f"{WITHIN[self.direction]}{self.margin:g}" if self.margin else ""
-            text = f"{self.a} {SIGNS[self.direction]} {other}{within}"
+            text = f"{self._left()} {SIGNS[self.direction]} {self._right()}{within}"
             text += ", growth with depth" if self.growth else ""
         return text if self.depth is None else f"{text}, depth {_span(*self.depth)}"
+
+    def _left(self) -> str:
+        return self.a if self.than is None else f"{self.a} − {self.b}"
+
+    def _right(self) -> str:
+        if self.than is not None:
+            return " − ".join(self.than)
+        if self.bound is not None:
+            return f"{self.bound:g}"
+        return f"{self.b}" if self.factor == 1 else f"{self.factor:g} × {self.b}"
 
 
 def read_comparison(item: Mapping[str, Any], path: Path, claim: str) -> Comparison:
@@ -83,10 +95,9 @@ def read_comparison(item: Mapping[str, Any], path: Path, claim: str) -> Comparis
     Raises DataError, which names the file, the claim and the fault; TypeError where a field is
     unknown or missing.
     """
-    depth = item.get("depth")
-    if isinstance(depth, list):
-        depth = tuple(depth)
-    comparison = Comparison(**{"b": None, **item, "depth": depth})
+    pairs = {name: item.get(name) for name in ("depth", "than")}
+    pairs = {name: tuple(x) if isinstance(x, list) else x for name, x in pairs.items()}
+    comparison = Comparison(**{"b": None, **item, **pairs})
     for check in CHECKS:
         fault = check(comparison)
         if fault is not None:
@@ -137,13 +148,40 @@ def _depth(item: Comparison) -> Fault | None:
 def _cost(item: Comparison) -> Fault | None:
     if item.metric in COSTS and item.metric not in TURN_COSTS and item.unit != "seeds":
         return (
-            f"{item.metric} with depth, growth or a bound",
+            f"{item.metric} with depth, growth, a bound or than",
             f"It is one number a seed; a cost of every turn is {' or '.join(TURN_COSTS)}.",
         )
     return None
 
 
-CHECKS: tuple[Callable[[Comparison], Fault | None], ...] = (_direction, _other_side, _depth, _cost)
+def _factor(item: Comparison) -> Fault | None:
+    if not _number(item.factor) or item.factor <= 0:
+        return f"factor {item.factor!r}", "Give a number above 0."
+    if item.factor != 1 and (item.b is None or item.than is not None):
+        return "a factor without a b of its own", "It says how many times b counts; leave it out."
+    return None
+
+
+def _than(item: Comparison) -> Fault | None:
+    if item.than is None:
+        return None
+    two = isinstance(item.than, tuple) and len(item.than) == 2
+    if not two or not all(isinstance(name, str) for name in item.than):
+        return f"than {item.than!r}", "Give [c, d], two systems: a - b is compared with c - d."
+    if item.b is None or item.growth:
+        what = "growth" if item.growth else "no b"
+        return f"than and {what}", "It compares a - b with c - d over turns; give b, no growth."
+    return None
+
+
+CHECKS: tuple[Callable[[Comparison], Fault | None], ...] = (
+    _direction,
+    _other_side,
+    _depth,
+    _factor,
+    _than,
+    _cost,
+)
 
 
 def _number(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -32,17 +33,24 @@ def paired_values(a: Record, b: Record, metric: str) -> tuple[np.ndarray, np.nda
     return x.mean(axis=0), y.mean(axis=0)
 
 
-def both_sides(item: Comparison, a: Record, b: Record | None) -> Sides:
+def both_sides(item: Comparison, a: Record, b: Record | None, than: Sequence[Record] = ()) -> Sides:
     """Values of a and of b, or of what stands in b's place, as a comparison over turns needs them.
 
+    than: records (c, d) where the item compares a - b with c - d; the sides are these differences.
     Raises NotMeasured where a record lacks what depth, growth or a cost of turns needs, or leaves
     fewer than two values; DiscoError where two records do not belong together, or lack the metric.
     """
-    _check_together(a, b)
-    rows = _turns_at_depth(item, a, b)
+    for other in (b, *than):
+        _check_together(a, other)
+    rows = _turns_at_depth(item, a, b, *than)
+    if b is not None and than:
+        x, y = _two_gains(item.metric, rows, (a, b, *than))
+        if x.shape[1] < 2:
+            raise _too_few(item, a, b, x.shape[1])
+        return Sides(x, y)
     x = _values(a, item.metric)[:, rows[:, 0]]
     if b is not None:
-        y = _values(b, item.metric)[:, rows[:, 1]]
+        y = item.factor * _values(b, item.metric)[:, rows[:, 1]]
     else:
         y = np.full((1, len(rows)), item.bound or 0.0)
     if item.growth:
@@ -56,21 +64,38 @@ def seed_costs(item: Comparison, a: Record, b: Record) -> tuple[np.ndarray, np.n
     """A cost that is one number a seed, of a and of b: two (seeds,). Raises as `both_sides`."""
     _check_together(a, b)
     _check_timed_alike(item, a, b)
-    return _seed_costs(a, item.metric), _seed_costs(b, item.metric)
+    return _seed_costs(a, item.metric), item.factor * _seed_costs(b, item.metric)
 
 
-def _shared_turns(a: Record, b: Record | None) -> np.ndarray:
-    # Places (turns, 2) of the shared turns in a and in b, in a's order.
-    place = {turn: i for i, turn in enumerate((b or a).turn_ids)}
-    shared = [(i, place[turn]) for i, turn in enumerate(a.turn_ids) if turn in place]
-    return np.array(shared, dtype=int).reshape(-1, 2)
+def _shared_turns(*records: Record | None) -> np.ndarray:
+    # Places (turns, records) of the shared turns in each, in the first one's order. A column for
+    # None is of no use and holds 0.
+    places = [
+        None if record is None else {turn: i for i, turn in enumerate(record.turn_ids)}
+        for record in records
+    ]
+    shared = [
+        [0 if place is None else place[turn] for place in places]
+        for turn in places[0]
+        if all(place is None or turn in place for place in places)
+    ]
+    return np.array(shared, dtype=int).reshape(-1, len(records))
 
 
-def _turns_at_depth(item: Comparison, a: Record, b: Record | None) -> np.ndarray:
-    rows = _shared_turns(a, b)
+def _two_gains(metric: str, rows: np.ndarray, records: Sequence[Record]) -> Sides:
+    # a - b and c - d: seed by seed where all four have the same seeds, else of their means.
+    every = [_values(r, metric)[:, rows[:, i]] for i, r in enumerate(records)]
+    if any(record.seeds != records[0].seeds for record in records):
+        every = [values.mean(axis=0, keepdims=True) for values in every]
+    a, b, c, d = every
+    return Sides(a - b, c - d)
+
+
+def _turns_at_depth(item: Comparison, *records: Record | None) -> np.ndarray:
+    rows = _shared_turns(*records)
     if item.depth is None:
         return rows
-    depths = np.array([depth for _, depth in _places(rows, a, b)], dtype=int)
+    depths = np.array([depth for _, depth in _places(rows, *records)], dtype=int)
     first, last = item.depth
     inside = (depths >= (first or 1)) & (depths <= (last or np.inf))
     return rows[inside]
@@ -82,9 +107,9 @@ class _Place(NamedTuple):
     depth: int
 
 
-def _places(rows: np.ndarray, a: Record, b: Record | None) -> list[_Place]:
-    # The conversation and the depth of each row's turn; either record says them.
-    for column, record in enumerate((a, b)):
+def _places(rows: np.ndarray, a: Record, *others: Record | None) -> list[_Place]:
+    # The conversation and the depth of each row's turn; any of the records says them.
+    for column, record in enumerate((a, *others)):
         if record is not None and record.depths and record.conversations:
             at = rows[:, column].tolist()
             return [_Place(record.conversations[i], record.depths[i]) for i in at]

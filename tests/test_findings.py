@@ -335,7 +335,128 @@ def test_a_missing_metric_is_still_an_error():
         verdict_of(only("greater", "R@10", growth=True), make("a", BASE), B)
 
 
+# A factor of b
+
+
+@pytest.mark.parametrize(
+    ("loss", "verdict"), [(0.0, REPRODUCED), (0.01, REPRODUCED), (0.02, PARTLY), (0.06, NOT)]
+)
+def test_non_inferiority_by_a_factor(loss, verdict):
+    # Losses relative to b, whose noise is such that 2 % of 0.4 is not told from 5 % with certainty.
+    a = make("a", BASE * (1 - loss) + noise(1, 0.02))
+    result = verdict_of(only("greater", factor=0.97), a, B)
+    (finding,) = result.findings
+    assert finding.effect == pytest.approx((0.03 - loss) * BASE.mean(), abs=1e-9)
+    assert finding.interval[0] < finding.effect < finding.interval[1]
+    assert (result.verdict == REPRODUCED) == (loss <= 0.01)
+    assert (result.verdict == NOT) == (loss > 0.03)
+
+
+def test_a_factor_of_one_changes_nothing():
+    a = make("a", BASE + 0.01 + noise(1))
+    plain, with_factor = (weigh(only("greater", **f), a, B) for f in ({}, {"factor": 1.0}))
+    assert plain == with_factor
+
+
+def test_a_factor_of_a_cost_compares_every_pair_of_seeds():
+    def costing(name, *flops):
+        record = make(name, *[BASE for _ in flops])
+        return dataclasses.replace(
+            record, costs={s: {"flops": f} for s, f in zip(record.seeds, flops, strict=True)}
+        )
+
+    item = only("less", "flops", factor=0.5)
+    b = costing("b", 4.0, 5.0)
+    assert verdict_of(item, costing("a", 1.5, 1.9), b).verdict == REPRODUCED
+    # The second seed of a is more than half of b's first.
+    found = verdict_of(item, costing("a", 1.5, 2.1), b)
+    assert found.verdict == PARTLY and not found.findings[0].holds
+    assert found.findings[0].effect == pytest.approx(1.8 - 0.5 * 4.5)
+    assert found.findings[0].interval == pytest.approx((1.5 - 2.5, 2.1 - 2.0))
+    assert verdict_of(item, costing("a", 2.5, 2.9), b).verdict == NOT
+
+
+# The gain of a on b against that of c on d
+
+
+def four(first, second, *, seeds=1):
+    """Records a, b, c, d of which a gains `first` on b, and c gains `second` on d."""
+    effects = {"a": 0.1 + first, "b": 0.1, "c": second, "d": 0.0}
+    return [
+        make(name, *[BASE + effect + noise(10 * i + s, 0.02) for s in range(seeds)])
+        for i, (name, effect) in enumerate(effects.items())
+    ]
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+@pytest.mark.parametrize(
+    ("first", "second", "verdict"), [(0.1, 0.02, REPRODUCED), (0.02, 0.1, NOT), (0.1, 0.1, None)]
+)
+def test_one_gain_against_another(first, second, verdict, seeds):
+    records = four(first, second, seeds=seeds)
+    result = verdict_of(only("greater", than=("c", "d")), *records)
+    (finding,) = result.findings
+    assert finding.effect == pytest.approx(first - second) and finding.n == TURNS
+    assert result.verdict == verdict if verdict else not finding.holds
+    values = [record.per_turn("MRR") for record in records]
+    expected = compare(values[0] - values[1], values[2] - values[3])
+    assert finding.interval == pytest.approx((expected.low, expected.high))
+
+
+def test_one_seed_against_it_keeps_a_gain_from_holding():
+    a, b, c, d = four(0.1, 0.02, seeds=3)
+    a.values["3"]["MRR"] = (np.array(a.values["3"]["MRR"]) - 0.15).tolist()
+    a = make("a", *[seed["MRR"] for seed in a.values.values()])
+    finding = weigh(only("greater", than=("c", "d")), a, b, c, d)
+    assert finding.points and finding.p < 0.05 and not finding.holds
+
+
+def test_gains_of_records_of_other_seeds_are_of_their_means():
+    a, b, c, d = four(0.1, 0.02, seeds=3)
+    once = make("d", d.per_turn("MRR"))
+    item = only("greater", than=("c", "d"))
+    mean, paired = weigh(item, a, b, c, once), weigh(item, a, b, c, d)
+    assert mean.effect == pytest.approx(paired.effect) and mean.holds
+
+
+def test_the_middle_system_may_stand_on_both_sides():
+    a, b, _, d = four(0.1, 0.0)
+    item = Comparison("b", "d", "MRR", "less", than=("a", "b"))
+    result = verdict_of(item, a, b, d)
+    assert result.verdict == NOT and result.findings[0].effect == pytest.approx(0.0, abs=1e-9)
+
+
+def test_gains_are_of_the_turns_that_all_four_have_and_of_the_depths():
+    a, b, c, d = four(0.1, 0.02)
+    order = np.random.default_rng(3).permutation(TURNS)[: TURNS // 2]
+    part = dataclasses.replace(
+        d,
+        turn_ids=[IDS[i] for i in order],
+        values={"-": {"MRR": d.per_turn("MRR")[order].tolist()}},
+    )
+    finding = weigh(only("greater", than=("c", "d"), depth=(5, None)), a, b, c, part)
+    assert finding.n == int(LATE[order].sum())
+    assert finding.effect == pytest.approx(0.08, abs=0.02)
+    with pytest.raises(NotMeasured, match="share 0 turns"):
+        weigh(only("greater", than=("c", "d"), depth=(20, None)), a, b, c, d)
+
+
+def test_gains_of_other_collections_are_not_compared():
+    a, b, c, d = four(0.1, 0.02)
+    d = dataclasses.replace(d, settings={"collection": "another"})
+    with pytest.raises(DiscoError, match="records of a and d on t differ in 'collection'"):
+        weigh(only("greater", than=("c", "d")), a, b, c, d)
+
+
 # What is told
+
+
+def test_rows_of_factors_and_gains_name_what_they_compare():
+    item = only("greater", than=("c", "d"))
+    row = verdict_of(item, *four(0.1, 0.0), more=[only("greater", factor=0.5)]).to_dict()
+    gain, half = row["comparisons"]
+    assert (gain["reads"], gain["than"], gain["factor"]) == ("a − b > c − d", ["c", "d"], 1.0)
+    assert (half["reads"], half["than"], half["factor"]) == ("a > 0.5 × b", None, 0.5)
 
 
 def test_a_row_of_a_finding_says_how_it_reads_and_over_what():

@@ -31,6 +31,10 @@ def test_a_plain_comparison_has_none_of_the_further_fields(tmp_path):
         (ALONE | {"metric": "active_terms", "bound": 55}, "turns", ("x",)),
         (ALONE | {"growth": True}, "conversations", ("x",)),
         (BEATS | {"growth": True, "depth": [None, 9]}, "conversations", ("x", "y")),
+        (BEATS | {"factor": 0.98}, "turns", ("x", "y")),
+        (BEATS | {"metric": "flops", "factor": 0.5}, "seeds", ("x", "y")),
+        (BEATS | {"than": ["z", "x"]}, "turns", ("x", "y", "z", "x")),
+        (BEATS | {"metric": "active_terms", "than": ["z", "x"]}, "turns", ("x", "y", "z", "x")),
     ],
 )
 def test_the_unit_follows_from_the_fields(tmp_path, fields, unit, systems):
@@ -68,6 +72,18 @@ def test_three_directions_need_a_margin(tmp_path, direction):
         ({"depth": [2.5, 4]}, r"depth \[2.5, 4\]"),
         ({"metric": "flops", "depth": [2, 4]}, "flops with depth.*active_terms"),
         ({"metric": "search_ms", "growth": True}, "search_ms with depth"),
+        ({"factor": 0}, "factor 0.*above 0"),
+        ({"factor": -2}, "factor -2"),
+        ({"factor": "half"}, "factor 'half'"),
+        ({"factor": float("nan")}, "factor nan"),
+        ({"b": None, "bound": 3, "factor": 0.5}, "a factor without a b of its own"),
+        ({"factor": 0.5, "than": ["z", "w"]}, "a factor without a b of its own"),
+        ({"than": "z"}, "than 'z'.*two systems"),
+        ({"than": ["z"]}, r"than \('z',\)"),
+        ({"than": ["z", 3]}, "than .*two systems"),
+        ({"than": ["z", "w"], "b": None, "bound": 3}, "than and no b"),
+        ({"than": ["z", "w"], "growth": True}, "than and growth"),
+        ({"than": ["z", "w"], "metric": "flops"}, "flops with depth, growth, a bound or than"),
     ],
 )
 def test_faults_are_named_with_the_claim(tmp_path, fields, fault):
@@ -103,6 +119,13 @@ def test_every_cost_compares_seed_by_seed():
         (Comparison("x", "y", "MRR", "greater", depth=(3, 3)), "x > y, depth 3"),
         (Comparison("x", "y", "MRR", "greater", growth=True), "x > y, growth with depth"),
         (Comparison("x", None, "active_terms", "less", bound=55), "x < 55"),
+        (Comparison("x", "y", "R@100", "greater", factor=0.98), "x > 0.98 × y"),
+        (Comparison("x", "y", "MRR", "not less", 0.02, factor=2), "x ≥ 2 × y − 0.02"),
+        (Comparison("x", "y", "MRR", "greater", than=("z", "w")), "x − y > z − w"),
+        (
+            Comparison("x", "y", "MRR", "similar", 0.02, (2, None), than=("z", "w")),
+            "x − y ≈ z − w ± 0.02, depth from 2",
+        ),
         (Comparison("x", None, "MRR", "less", growth=True), "x falls with depth"),
         (
             Comparison("x", None, "active_terms", "similar", 3, growth=True),
