@@ -2,10 +2,10 @@
 
 "a greater than b" holds when the paired difference over turns (mean over seeds) is positive, its
 Bonferroni-corrected t-test has p < 0.05, and, with several seeds, the difference has that sign on
-every seed; "less" is the reverse. "Similar" holds when the 95 % interval of the difference lies
-within the margin, "not greater" when its upper end lies below the margin, "not less" when its lower
-end lies above minus the margin. Turns are those that both records have and whose depth the
-comparison asks for.
+every seed; "less" is the reverse, and "different" holds when either of them does. "Similar" holds
+when the 95 % interval of the difference lies within the margin, "not greater" when its upper end
+lies below the margin, "not less" when its lower end lies above minus the margin. Turns are those
+that both records have and whose depth the comparison asks for.
 
 Growth with depth is one number a conversation: the mean of its later turns minus the mean of its
 earlier ones, tested over conversations in the same way. A bound takes the place of b on every turn.
@@ -38,7 +38,7 @@ class Finding:
     n turns, or conversations where growth is compared. A cost that is one number a seed has no p;
     its interval is the range over n pairs of seeds. points: the effect has the claimed
     sign or lies within the margin of "similar"; "not greater" points where a - b is 0 or below or
-    the comparison holds, "not less" likewise.
+    the comparison holds, "not less" likewise; "different" points where it holds.
     """
 
     comparison: Comparison
@@ -80,9 +80,11 @@ def _outcome(
         return high < item.margin, high < item.margin or effect <= 0
     if item.direction == "not less":
         return low > -item.margin, low > -item.margin or effect >= 0
-    sign = 1.0 if item.direction == "greater" else -1.0
+    upwards = item.direction == "greater" or (item.direction == "different" and effect > 0)
+    sign = 1.0 if upwards else -1.0
     points = sign * effect > 0
-    return points and sure and all(sign * seed > 0 for seed in seeds), points
+    holds = points and sure and all(sign * seed > 0 for seed in seeds)
+    return holds, holds if item.direction == "different" else points
 
 
 def _weigh_cost(item: Comparison, a: Record, b: Record) -> Finding:

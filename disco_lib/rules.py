@@ -10,18 +10,26 @@ from typing import Any
 
 from disco_lib.errors import DataError
 
-DIRECTIONS = ("greater", "less", "similar", "not greater", "not less")
+DIRECTIONS = ("greater", "less", "different", "similar", "not greater", "not less")
 #: Directions that say how much does not count.
 WITH_MARGIN = ("similar", "not greater", "not less")
 #: What a query costs: one number a seed, as records keep it.
 COSTS = ("active_terms", "flops", "search_ms")
 #: The costs of which records keep every turn's value too.
 TURN_COSTS = ("active_terms",)
-SIGNS = {"greater": ">", "less": "<", "similar": "≈", "not greater": "≤", "not less": "≥"}
+SIGNS = {
+    "greater": ">",
+    "less": "<",
+    "different": "≠",
+    "similar": "≈",
+    "not greater": "≤",
+    "not less": "≥",
+}
 WITHIN = {"similar": " ± ", "not greater": " + ", "not less": " − "}
 WITH_DEPTH = {
     "greater": "grows",
     "less": "falls",
+    "different": "changes",
     "similar": "stays even",
     "not greater": "does not grow",
     "not less": "does not fall",
@@ -33,9 +41,10 @@ class Comparison:
     """One comparison that a claim rests on: system a against system b in a metric.
 
     direction "greater": a's metric exceeds b's; "less": the reverse, as for the costs
-    "active_terms", "flops" and "search_ms"; "similar": they differ by less than `margin`, in the
-    metric's units; "not greater": a's metric exceeds b's by less than the margin, or not at all;
-    "not less": the reverse. Only these last three have a margin.
+    "active_terms", "flops" and "search_ms"; "different": one of the two, for a statement that says
+    only that a choice matters; "similar": they differ by less than `margin`, in the metric's units;
+    "not greater": a's metric exceeds b's by less than the margin, or not at all; "not less": the
+    reverse. Only these last three have a margin.
 
     depth: (first, last) depth of the turns that count, either of them None where it is open.
     growth: what is compared is how much a - b grows with depth, conversation by conversation;

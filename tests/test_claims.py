@@ -114,6 +114,34 @@ def test_less_is_greater_turned_round():
     assert verdict_of(claim(less()), better(0.05), base()).verdict == NOT
 
 
+@pytest.mark.parametrize("effect", [0.05, -0.05])
+def test_different_is_greater_or_less(effect):
+    item = claim(Comparison("a", "b", "MRR", "different"))
+    verdict = verdict_of(item, better(effect), base())
+    assert verdict.verdict == REPRODUCED and verdict.findings[0].effect == pytest.approx(effect)
+    assert verdict.findings[0].comparison.words() == "a ≠ b"
+
+
+def test_a_difference_within_chance_points_nowhere():
+    item = Comparison("a", "b", "MRR", "different")
+    for record in (better(0.007), better(-0.007), base("a")):
+        (finding,) = verdict_of(claim(item), record, base()).findings
+        assert not finding.holds and not finding.points
+        assert verdict_of(claim(item), record, base()).verdict == NOT
+
+
+def test_different_has_to_be_so_on_every_seed_and_takes_costs():
+    item = claim(Comparison("a", "b", "MRR", "different"))
+    seeds = {"1": BASE - 0.2 + noise(1), "2": BASE + 0.02 + noise(2)}
+    shaky = verdict_of(item, make("a", seeds), base())
+    assert shaky.findings[0].p < 0.05 and shaky.verdict == NOT
+    costs = claim(Comparison("a", "b", "flops", "different"))
+    teacher = costly("b", {"-": 2.0})
+    assert verdict_of(costs, costly("a", {"1": 1.0, "2": 1.6}), teacher).verdict == REPRODUCED
+    assert verdict_of(costs, costly("a", {"1": 1.0, "2": 2.5}), teacher).verdict == NOT
+    assert verdict_of(costs, costly("a", {"1": 2.0}), teacher).verdict == NOT
+
+
 @pytest.mark.parametrize("effect", [0.005, -0.005])
 def test_similar_needs_its_interval_within_the_margin(effect):
     # The interval is about 0.014 to either side.
