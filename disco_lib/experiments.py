@@ -14,6 +14,7 @@ from ranx import Run
 from scipy import sparse
 from tqdm.auto import tqdm
 
+from disco_lib.blend import blend
 from disco_lib.bm25 import bm25_search
 from disco_lib.conversations import Turn, context_ids, context_text
 from disco_lib.costs import collection_costs, search_ms
@@ -113,6 +114,8 @@ class Laboratory:
         limits = self.base_settings.to_dict()["limits"]
         common |= {"encoder": self.encoder.fingerprint(), "limits": limits}
         common["document_length"] = self.base_settings.document_length
+        if system["run"] == "blend":
+            common["of"] = [self.settings(part) for part in self._parts(name)]
         if system["run"] == "student":
             common["distil"] = self.student_settings(name).to_dict() | {"seed": None}
             common["train"] = self.tier.train
@@ -212,6 +215,16 @@ class Laboratory:
             decides["among"] = list(system["among"])
         return cache_root() / "students" / settings_hash(decides)
 
+    def blended(self, name: str, seed: int | str) -> SpladeEncoder:
+        """The encoder of a system that is a blend (see `blend.blend`).
+
+        Of its students with this seed or, where the system is "pooled", with all the tier's seeds.
+        """
+        system = self.tier.system(name)
+        seeds = self.tier.seeds if system.get("pooled") else [int(seed)]
+        students = [self.student(part, own) for part in system["of"] for own in seeds]
+        return blend(students, SpladeEncoder.from_pretrained(self.tier.encoder), system["share"])
+
     # Records
 
     def record(self, name: str) -> Record:
@@ -222,7 +235,7 @@ class Laboratory:
         found = find(self.tier.name, name, self.settings(name))
         if found is not None:
             return found
-        return self._drafts.measure(name) if self._trains(name) else self.measure(name)
+        return self._drafts.measure(name) if self._learns(name) else self.measure(name)
 
     def record_if_there(self, name: str) -> Record | None:
         """`record`, or None for a system that this tier does not have."""
@@ -239,7 +252,7 @@ class Laboratory:
             if publish:  # it may have been found in the cache
                 write_record(found, publish)
             return found
-        seeds = self.tier.seeds if self._trains(name) else ("-",)
+        seeds = self._seeds(name)
         values, unremoved, costs, by_turn, turns = {}, {}, {}, {}, []
         for seed in tqdm(seeds, desc=name, disable=not self.progress or len(seeds) == 1):
             seconds = self._train(name, seed)
@@ -299,6 +312,9 @@ class Laboratory:
         if system["run"] == "student":
             own = self.student_settings(name)
             encoder, inputs, limits = self.student(name, int(seed)), [own.input], own.limits
+        if system["run"] == "blend":
+            own = self.student_settings(system["of"][0])
+            encoder, inputs, limits = self.blended(name, seed), [own.input], own.limits
         turns = self.ground(name).turns(place.split, place.evaluation, *inputs)
         if not turns:
             what = " and ".join(map(repr, inputs))
@@ -325,10 +341,14 @@ class Laboratory:
         )
         return [turn for turn in found[0][0] if turn.turn_id in shared], run, None
 
-    def _trains(self, name: str) -> bool:
+    def _learns(self, name: str) -> bool:
         system = self.tier.system(name)
         parts = self._parts(name) if system["run"] == "fusion" else []
-        return system["run"] == "student" or any(self._trains(part) for part in parts)
+        return system["run"] in ("student", "blend") or any(map(self._learns, parts))
+
+    def _seeds(self, name: str) -> Sequence[int | str]:
+        pooled = self.tier.system(name).get("pooled", False)
+        return self.tier.seeds if self._learns(name) and not pooled else ("-",)
 
     @cached_property
     def _drafts(self) -> Laboratory:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from disco_lib import experiments, records
+from disco_lib.blend import blend
 from disco_lib.conversations import context_ids
 from disco_lib.errors import DiscoError, IntegrityError
 from disco_lib.experiments import Laboratory
@@ -474,6 +475,29 @@ def test_a_student_may_learn_from_shared_turns_alone(tier, collection_folder):
     folders = [laboratory.student_folder(name, 1) for name in ("student", "shared")]
     assert folders[0] != folders[1]
     assert laboratory.settings("student") != laboratory.settings("shared")
+
+
+def test_a_blend_is_of_each_seed_or_pooled(tier):
+    of = {"run": "blend", "of": ["student"], "share": 0.25}
+    systems = {**tier.systems, "blend": of, "pool": {**of, "pooled": True}}
+    laboratory = Laboratory(replace(tier, systems=systems), progress=False)
+    each, pooled = laboratory.measure("blend"), laboratory.measure("pool")
+    assert each.seeds == ["1", "2"] and pooled.seeds == ["-"]
+    students = [laboratory.student("student", seed) for seed in (1, 2)]
+    start = laboratory.encoder
+    expected = blend(students[1:], start, 0.25)
+    assert laboratory.blended("blend", 2).fingerprint() == expected.fingerprint()
+    made = laboratory.blended("pool", "-")
+    assert made.fingerprint() == blend(students, start, 0.25).fingerprint()
+    turns, queries = laboratory.queries("pool")
+    ids = [
+        context_ids(t, "conversation", start.tokenizer, laboratory.base_settings.limits)
+        for t in turns
+    ]
+    assert (queries != made.encode(ids, 48)).nnz == 0
+    assert pooled.turn_costs["-"]["active_terms"] == active_terms(queries).tolist()
+    other = replace(tier, systems={**systems, "blend": {**of, "share": 0.5}})
+    assert Laboratory(other, progress=False).settings("blend") != laboratory.settings("blend")
 
 
 def test_a_draft_shortens_a_training_of_its_own_length_too(tier):

@@ -15,7 +15,7 @@ from disco_lib.errors import DataError, DiscoError
 from disco_lib.grids import expand
 
 FOLDER = Path(__file__).parent
-RUNS = ("bm25", "encoder", "aggregate", "student", "fusion")
+RUNS = ("bm25", "encoder", "aggregate", "student", "blend", "fusion")
 #: Between a system and the data that it is taken to: "student-kl@ood".
 AT = "@"
 
