@@ -258,6 +258,24 @@ def distil(
 
 @app.command()
 @plain_errors
+def blend(
+    students: Annotated[list[Path], typer.Argument(help="Folders that `disco distil` wrote.")],
+    out: Out,
+    share: Annotated[
+        float, typer.Option(min=0, max=1, help="Of the model that the students started from.")
+    ] = 0.15,
+    model: Model = "splade-tiny",
+) -> None:
+    """Average the weights of students and of the model that they started from."""
+    from disco_lib.blend import FORMAT, blend_folders
+
+    _check_out(out, FORMAT)
+    blend_folders(students, _encoder(model), share, out)
+    typer.echo(f"{out}: blend of {len(students)} students, {share:g} of the start")
+
+
+@app.command()
+@plain_errors
 def encode(
     data: Data,
     out: Out,

@@ -2,8 +2,10 @@ import copy
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from disco_lib.blend import FORMAT, blend, blend_folders
+from disco_lib.cli import app
 from disco_lib.encoders import STUDENT_SETTINGS, SpladeEncoder
 from disco_lib.errors import DiscoError, IntegrityError
 from disco_lib.storage import MANIFEST, atomic_folder, read_json, write_json
@@ -84,3 +86,14 @@ def test_students_that_read_differently_are_told(encoder, tmp_path):
     with pytest.raises(DiscoError, match="two: its input is questions.*same input"):
         blend_folders([one, two], encoder, 0.5, tmp_path / "blend")
     assert not (tmp_path / "blend").exists()
+
+
+def test_the_command_writes_what_other_commands_read(encoder, encoder_folder, tmp_path):
+    folders = [str(student_folder(moved(encoder, i), tmp_path / str(i))) for i in (1, 2)]
+    rest = ["--model", str(encoder_folder), "--share", "0.25", "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, ["blend", *folders, *rest])
+    assert done.exit_code == 0 and "blend of 2 students, 0.25 of the start" in done.output
+    expected = blend([moved(encoder, i) for i in (1, 2)], encoder, 0.25)
+    assert SpladeEncoder.from_pretrained(tmp_path / "out").fingerprint() == expected.fingerprint()
+    held = CliRunner().invoke(app, ["blend", *folders, *rest[:-1], folders[0]])
+    assert held.exit_code == 2 and "holds something else" in held.output

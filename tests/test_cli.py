@@ -146,7 +146,7 @@ def all_commands(command=None, path=()):
 def test_the_commands():
     names = {" ".join(path) for path, _ in all_commands()}
     assert names >= {"data list", "data verify", "teach", "distil", "encode", "index", "search"}
-    assert names >= {"rewrite", "evaluate", "measure", "claims"}
+    assert names >= {"rewrite", "blend", "evaluate", "measure", "claims"}
 
 
 @pytest.mark.parametrize(
