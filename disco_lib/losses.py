@@ -10,7 +10,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -269,15 +269,18 @@ class Objective:
     """
 
     parts: Mapping[str, float | Mapping[str, Any]] = field(default_factory=dict)
+    #: The losses there are, by name.
+    losses: ClassVar[Mapping[str, Callable[..., Tensor]]] = PARTS
 
     def __post_init__(self) -> None:
+        there = ", ".join(sorted(self.losses))
         if not self.parts:
-            raise DiscoError(f"An objective needs a loss; there are: {', '.join(sorted(PARTS))}.")
+            raise DiscoError(f"An objective needs a loss; there are: {there}.")
         for name in self.parts:
-            if name not in PARTS:
-                raise DiscoError(f"No loss {name!r}; there are: {', '.join(sorted(PARTS))}.")
+            if name not in self.losses:
+                raise DiscoError(f"No loss {name!r}; there are: {there}.")
             self.weight(name)
-            known = list(inspect.signature(PARTS[name]).parameters)[1:]
+            known = list(inspect.signature(self.losses[name]).parameters)[1:]
             for option in self.options(name):
                 if option not in known:
                     there = ", ".join(known) or "none"
@@ -338,7 +341,9 @@ class Objective:
         lets a model learn before it is made sparse.
         """
         values = {
-            name: PARTS[name](batch, **self.options(name)) for name in self.parts if self.uses(name)
+            name: self.losses[name](batch, **self.options(name))
+            for name in self.parts
+            if self.uses(name)
         }
         total = sum(
             (
