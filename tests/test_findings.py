@@ -339,17 +339,16 @@ def test_a_missing_metric_is_still_an_error():
 
 
 @pytest.mark.parametrize(
-    ("loss", "verdict"), [(0.0, REPRODUCED), (0.01, REPRODUCED), (0.02, PARTLY), (0.06, NOT)]
+    ("loss", "verdict"), [(0.0, REPRODUCED), (0.02, REPRODUCED), (0.0299, PARTLY), (0.06, NOT)]
 )
 def test_non_inferiority_by_a_factor(loss, verdict):
-    # Losses relative to b, whose noise is such that 2 % of 0.4 is not told from 5 % with certainty.
+    # A loss that is allowed, but hardly less than what is, is not told from it by this many turns.
     a = make("a", BASE * (1 - loss) + noise(1, 0.02))
     result = verdict_of(only("greater", factor=0.97), a, B)
     (finding,) = result.findings
     assert finding.effect == pytest.approx((0.03 - loss) * BASE.mean(), abs=1e-9)
     assert finding.interval[0] < finding.effect < finding.interval[1]
-    assert (result.verdict == REPRODUCED) == (loss <= 0.01)
-    assert (result.verdict == NOT) == (loss > 0.03)
+    assert result.verdict == verdict
 
 
 def test_a_factor_of_one_changes_nothing():
@@ -422,8 +421,8 @@ def test_gains_of_records_of_other_seeds_are_of_their_means():
 def test_the_middle_system_may_stand_on_both_sides():
     a, b, _, d = four(0.1, 0.0)
     item = Comparison("b", "d", "MRR", "less", than=("a", "b"))
-    result = verdict_of(item, a, b, d)
-    assert result.verdict == NOT and result.findings[0].effect == pytest.approx(0.0, abs=1e-9)
+    (finding,) = verdict_of(item, a, b, d).findings
+    assert not finding.holds and finding.effect == pytest.approx(0.0, abs=1e-9)
 
 
 def test_gains_are_of_the_turns_that_all_four_have_and_of_the_depths():
