@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from disco_lib.datasets import load
+    from disco_lib.dense_encoder import DenseEncoder
     from disco_lib.encoders import SpladeEncoder
     from disco_lib.index import InvertedIndex
     from disco_lib.metrics import evaluate
     from disco_lib.training import distil
 
 __version__ = "0.1.0"
-__all__ = ["InvertedIndex", "SpladeEncoder", "distil", "evaluate", "load"]
+__all__ = ["DenseEncoder", "InvertedIndex", "SpladeEncoder", "distil", "evaluate", "load"]
 
 _HOMES = {
+    "DenseEncoder": "dense_encoder",
     "InvertedIndex": "index",
     "SpladeEncoder": "encoders",
     "distil": "training",

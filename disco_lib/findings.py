@@ -65,8 +65,10 @@ def weigh(
     seeds = [u - v for u, v in _seed_pairs(sides, alike)]
     low, high = result.low, result.high
     significant = result.p_t < ALPHA
-    holds, points = _outcome(item, result.difference, (low, high), seeds, significant)
-    return Finding(item, result.difference, (low, high), result.p_t, result.n, holds, points)
+    # Two equal gains differ in the last bit of a float, and point nowhere.
+    effect = round(result.difference, 12)
+    holds, points = _outcome(item, effect, (low, high), seeds, significant)
+    return Finding(item, effect, (low, high), result.p_t, result.n, holds, points)
 
 
 def _outcome(

@@ -1,9 +1,9 @@
-"""Sets of sparse vectors on disk: checksummed, memory-mapped, encoded shard by shard."""
+"""Sets of vectors on disk: checksummed, memory-mapped, encoded shard by shard."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ from disco_lib.storage import (
 
 if TYPE_CHECKING:
     # Reading vectors, as an index does, need not wait for torch.
-    from disco_lib.encoders import SpladeEncoder, Texts
+    from disco_lib.text_encoder import TextEncoder, Texts
 
 REBUILD = "disco encode ... --out VECTORS"
 FORMAT = "disco-vectors-1"
@@ -38,27 +38,30 @@ SHARD = 2048
 
 @dataclass(frozen=True)
 class Vectors:
-    """Rows of float32 CSR (n, vocabulary), the id of each row, and how they were made."""
+    """Rows of vectors (n, dimensions), the id of each row, and how they were made.
 
-    rows: sparse.csr_matrix
+    Rows are float32 CSR of a sparse encoder, or a float32 matrix of a dense one.
+    """
+
+    rows: sparse.csr_matrix | np.ndarray
     ids: list[str]
     settings: dict[str, Any]
 
 
-def save_vectors(path: Path, vectors: Vectors) -> None:
-    """Write vectors as a sealed folder of .npy arrays and an id list; replaces an older one."""
-    with atomic_folder(path, format=FORMAT, settings=vectors.settings) as folder:
-        write_csr(folder, vectors.rows)
-        write_json(folder / "ids.json", vectors.ids)
+@dataclass(frozen=True)
+class RowForm:
+    """How rows of an encoder's vectors are kept, and which command makes them anew.
 
+    write(folder, rows), read(folder) -> rows, empty(encoder) -> no rows, stack(list of rows) ->
+    rows; format names what lies in the folder.
+    """
 
-def load_vectors(path: str | Path) -> Vectors:
-    """Open saved vectors, memory-mapped. IntegrityError names a file that is missing or changed."""
-    folder = Path(path)
-    manifest = open_sealed(folder, REBUILD)
-    if manifest.get("format") != FORMAT:
-        raise IntegrityError(f"{folder}: not vectors of format {FORMAT}. Rebuild: {REBUILD}")
-    return Vectors(read_csr(folder), read_json(folder / "ids.json"), manifest["settings"])
+    format: str
+    rebuild: str
+    write: Callable[[Path, Any], None]
+    read: Callable[[Path], Any]
+    empty: Callable[[TextEncoder], Any]
+    stack: Callable[[list[Any]], Any]
 
 
 def write_csr(folder: Path, rows: sparse.csr_matrix) -> None:
@@ -79,14 +82,45 @@ def read_csr(folder: Path) -> sparse.csr_matrix:
     return sparse.csr_matrix((data, indices, indptr), shape=shape, copy=False)
 
 
+def _no_rows(encoder: TextEncoder) -> sparse.csr_matrix:
+    return sparse.csr_matrix((0, encoder.vocabulary_size), dtype=np.float32)
+
+
+def _stack_csr(rows: list[sparse.csr_matrix]) -> sparse.csr_matrix:
+    return sparse.vstack(rows, format="csr", dtype=np.float32)
+
+
+#: Of sparse encoders.
+SPARSE = RowForm(FORMAT, REBUILD, write_csr, read_csr, _no_rows, _stack_csr)
+
+
+def save_vectors(path: Path, vectors: Vectors, form: RowForm = SPARSE) -> None:
+    """Write vectors as a sealed folder of .npy arrays and an id list; replaces an older one."""
+    with atomic_folder(path, format=form.format, settings=vectors.settings) as folder:
+        form.write(folder, vectors.rows)
+        write_json(folder / "ids.json", vectors.ids)
+
+
+def load_vectors(path: str | Path, form: RowForm = SPARSE) -> Vectors:
+    """Open saved vectors, memory-mapped. IntegrityError names a file that is missing or changed."""
+    folder = Path(path)
+    manifest = open_sealed(folder, form.rebuild)
+    if manifest.get("format") != form.format:
+        raise IntegrityError(
+            f"{folder}: not vectors of format {form.format}. Rebuild: {form.rebuild}"
+        )
+    return Vectors(form.read(folder), read_json(folder / "ids.json"), manifest["settings"])
+
+
 def encode_to(
     path: str | Path,
-    encoder: SpladeEncoder,
+    encoder: TextEncoder,
     texts: Texts,
     ids: Sequence[str],
     max_length: int = 256,
     progress: bool = True,
     shard: int = SHARD,
+    form: RowForm = SPARSE,
 ) -> Vectors:
     """Encode texts into a sealed folder; after an interruption, go on with the next shard.
 
@@ -104,28 +138,30 @@ def encode_to(
     settings = {**_settings(encoder, texts, ids, max_length), "shard": shard}
     with sole_writer(path):
         work = work_folder(path, settings)
-        if not _finished(path, settings):
-            rows = _encode(work, encoder, texts, max_length, progress, shard)
-            save_vectors(path, Vectors(rows, list(ids), settings))
+        if not _finished(path, settings, form):
+            rows = _encode(work, encoder, texts, max_length, progress, shard, form)
+            save_vectors(path, Vectors(rows, list(ids), settings), form)
         shutil.rmtree(work, ignore_errors=True)
         # Opened before another process may replace it by vectors of other settings.
-        return load_vectors(path)
+        return load_vectors(path, form)
 
 
 def cached_vectors(
-    encoder: SpladeEncoder,
+    encoder: TextEncoder,
     texts: Texts,
     ids: Sequence[str],
     max_length: int = 256,
     progress: bool = False,
+    form: RowForm = SPARSE,
 ) -> Vectors:
     """The vectors of these texts from the cache, encoded once for each encoder and length."""
     key = settings_hash(_settings(encoder, texts, ids, max_length))
-    return encode_to(cache_root() / "vectors" / key, encoder, texts, ids, max_length, progress)
+    path = cache_root() / "vectors" / key
+    return encode_to(path, encoder, texts, ids, max_length, progress, form=form)
 
 
 def _settings(
-    encoder: SpladeEncoder, texts: Texts, ids: Sequence[str], max_length: int
+    encoder: TextEncoder, texts: Texts, ids: Sequence[str], max_length: int
 ) -> dict[str, Any]:
     coded = (text if isinstance(text, str) else str(list(text)) for text in texts)
     return {
@@ -137,34 +173,41 @@ def _settings(
 
 
 def _encode(
-    work: Path, encoder: SpladeEncoder, texts: Texts, max_length: int, progress: bool, shard: int
-) -> sparse.csr_matrix:
-    rows = [sparse.csr_matrix((0, encoder.vocabulary_size), dtype=np.float32)]
+    work: Path,
+    encoder: TextEncoder,
+    texts: Texts,
+    max_length: int,
+    progress: bool,
+    shard: int,
+    form: RowForm,
+) -> sparse.csr_matrix | np.ndarray:
+    rows = [form.empty(encoder)]
     with tqdm(total=len(texts), desc="encode", unit=" texts", disable=not progress) as bar:
         for start in range(0, len(texts), shard):
             part = texts[start : start + shard]
-            rows.append(_shard(work / f"shard-{start:09d}", encoder, part, max_length))
+            rows.append(_shard(work / f"shard-{start:09d}", encoder, part, max_length, form))
             bar.update(len(part))
-    return sparse.vstack(rows, format="csr", dtype=np.float32)
+    return form.stack(rows)
 
 
 def _shard(
-    folder: Path, encoder: SpladeEncoder, texts: Texts, max_length: int
-) -> sparse.csr_matrix:
+    folder: Path, encoder: TextEncoder, texts: Texts, max_length: int, form: RowForm
+) -> sparse.csr_matrix | np.ndarray:
     try:
-        open_sealed(folder, REBUILD)
+        open_sealed(folder, form.rebuild)
     except IntegrityError:
         shutil.rmtree(folder, ignore_errors=True)
         remove_leftovers(folder)
         with atomic_folder(folder) as part:
-            write_csr(part, encoder.encode(texts, max_length))
-    return read_csr(folder)
+            form.write(part, encoder.encode(texts, max_length))
+    return form.read(folder)
 
 
-def _finished(path: Path, settings: dict[str, Any]) -> bool:
+def _finished(path: Path, settings: dict[str, Any], form: RowForm) -> bool:
     if not (path / MANIFEST).is_file():
         return False
     try:
-        return open_sealed(path, REBUILD).get("settings") == settings
+        manifest = open_sealed(path, form.rebuild)
     except IntegrityError:
         return False
+    return manifest.get("settings") == settings and manifest.get("format") == form.format

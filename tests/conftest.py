@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, Phase, settings
 from transformers import BertConfig, BertForMaskedLM, BertTokenizer
 
 from disco_lib.datasets import Collection, load
+from disco_lib.dense_encoder import DenseEncoder
 from disco_lib.encoders import SpladeEncoder
 
 TOPICS = (
@@ -107,6 +108,12 @@ def encoder_folder(_original, tmp_path_factory):
     folder = tmp_path_factory.mktemp("encoder") / "tiny"
     _original.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def dense_encoder(encoder) -> DenseEncoder:
+    """Return a random two-layer dense encoder of width 16, mean pooling, vectors of length 1."""
+    return DenseEncoder(encoder.model.bert, encoder.tokenizer).eval()
 
 
 @pytest.fixture
