@@ -15,7 +15,6 @@ from disco_lib import plots
 from disco_lib.errors import DiscoError
 from disco_lib.plots import Point
 
-
 #: How far series of one panel stand apart, as a factor of x.
 APART = 1.07
 
