@@ -116,7 +116,8 @@ def export_onnx(encoder: DenseEncoder, path: str | Path) -> OnnxEncoder:
     replaced. Raises DiscoError for a folder that holds something else.
     """
     path = _free(path)
-    graph = _Graph(encoder).eval()
+    graph = _Graph(encoder)
+    graph.training = False  # not .eval(), which would reach into the encoder and stay
     ids, mask = encoder.pad([[encoder.tokenizer.pad_token_id] * n for n in (8, 5)])
     axes = {name: {0: "batch", 1: "length"} for name in _INPUTS} | {_OUTPUT: {0: "batch"}}
     settings = {"dimensions": encoder.dimensions, "positions": encoder._positions()}
