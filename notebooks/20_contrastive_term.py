@@ -620,11 +620,10 @@ verdict_table(verdict)
 
 # %%
 stored = [judge(claim, tier) for tier in tiers_measured()]
-if any(v.findings for v in stored):
-    shown_here = verdicts_by_tier(stored)
-else:
-    shown_here = Words("No tier has stored records of these students.")
-shown_here
+judged = any(v.findings for v in stored)
+verdicts_by_tier(stored) if judged else Words(
+    "No tier has stored records of these students."
+)
 
 # %% [markdown]
 # Two things limit what a verdict says here. The collection of the tier
