@@ -12,6 +12,7 @@ from matplotlib.ticker import NullFormatter, NullLocator
 from disco_lib import plots
 from disco_lib.errors import DiscoError
 from disco_lib.plots import Point
+from disco_lib.sparsity_plots import place_texts
 
 
 def kept_curves(
@@ -39,7 +40,8 @@ def kept_curves(
         raise DiscoError(f"x is {min(places):g}; a reduction is a factor above 0.")
     with plots.style():
         figure, axis = plt.subplots(figsize=(plots.WIDTH, 4.2))
-        plt.close(figure)
+        texts: list[tuple[str, tuple[float, float], str]] = []
+        lines: list[list[Point]] = []
         for number, (name, points) in enumerate(drawn.items()):
             ordered = sorted(points.items(), key=lambda item: item[1].x)
             sides = [[p.value - p.low, p.high - p.value] for _, p in ordered]
@@ -51,12 +53,8 @@ def kept_curves(
                 marker=plots.MARKERS[number % len(plots.MARKERS)],
                 linestyle=plots.DASHES[number % len(plots.DASHES)],
             )  # fmt: skip
-            for text, p in ordered:
-                place = (4, 4 if number % 2 == 0 else -10)
-                axis.annotate(
-                    text, (p.x, p.value), place, textcoords="offset points", fontsize=7,
-                    color=colour,
-                )  # fmt: skip
+            texts += [(text, (p.x, p.value), colour) for text, p in ordered]
+            lines.append([p for _, p in ordered])
         axis.axhline(share, color="black", linestyle="--", linewidth=0.9)
         axis.axvline(factor, color="black", linestyle="--", linewidth=0.9)
         axis.set_xscale("log", base=2)
@@ -67,4 +65,6 @@ def kept_curves(
         axis.yaxis.set_major_formatter("{x:.0%}")
         axis.set(xlabel=xlabel, ylabel=ylabel)
         figure.legend(loc="outside upper left", ncols=2)
+        place_texts(figure, axis, texts, lines)
+        plt.close(figure)
     return figure

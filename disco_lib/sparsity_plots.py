@@ -62,7 +62,7 @@ def trade_off(
         else:
             axis.set(xlim=(0, 1.2 * max(places)))
         figure.legend(loc="outside upper left", ncols=min(3, len(series)))
-        _write(figure, axis, texts, list(path.values()))
+        place_texts(figure, axis, texts, [list(path.values())])
         plt.close(figure)
     return figure
 
@@ -155,19 +155,24 @@ def _band(axis: Axes, name: str, number: int, points: Sequence[Point]) -> None:
     axis.fill_between(x, low, high, color=look["color"], alpha=0.13, linewidth=0)
 
 
-def _write(
+def place_texts(
     figure: Figure,
     axis: Axes,
     texts: Sequence[tuple[str, tuple[float, float], str]],
-    line: Sequence[Point],
+    lines: Sequence[Sequence[Point]],
 ) -> None:
-    # Each text where it covers no dot, no line and no other text, if there is such a place.
+    """Write (text, place (x, y), colour) beside each place of a figure that is otherwise drawn.
+
+    Where a text covers no dot, no other text and none of the lines, if there is such a place.
+    """
     figure.draw_without_rendering()
     renderer = figure.canvas.get_renderer()
     dots = [axis.transData.transform(place) for _, place, _ in texts]
-    ends = [axis.transData.transform((p.x, p.value)) for p in line]
-    pairs = zip(ends[:-1], ends[1:], strict=True)
-    along = [p + t * (q - p) for p, q in pairs for t in np.linspace(0, 1, 40)]
+    along = []
+    for line in lines:
+        ends = [axis.transData.transform((p.x, p.value)) for p in line]
+        pairs = zip(ends[:-1], ends[1:], strict=True)
+        along += [p + t * (q - p) for p, q in pairs for t in np.linspace(0, 1, 40)]
     taken = [_square(dot, 5) for dot in dots] + [_square(place, 1) for place in along]
     for text, place, colour in texts:
         look = {"textcoords": "offset points", "fontsize": 7.5, "color": colour, "va": "center"}
