@@ -46,14 +46,44 @@ def kl_rows(
     head: of the first column, which has the records' names. p: paired t-test, corrected for the
     number of records besides `base` (Bonferroni). Raises DiscoError where `base` is not among them.
     """
-    if base not in records:
-        raise DiscoError(f"No record of {base!r}; there are: {', '.join(records)}.")
-    own = kl_by_turn(records[base])
+    own = _base(records, base)
     return [
         {head: name, "KL (nats)": _cell(record, digits)}
         | _difference(record, None if name == base else own, len(records) - 1, digits)
         for name, record in records.items()
     ]
+
+
+def kl_differences(records: Mapping[str, Record], base: str) -> dict[str, Point]:
+    """{name: difference in nats from the KL of `base`, paired by turn, with its 95 % interval}.
+
+    Only of records that hold a KL; the base itself is 0. Raises DiscoError where it is not among
+    them.
+    """
+    own = _base(records, base)
+    found = {}
+    for name, record in records.items():
+        pair = _paired(kl_by_turn(record), own)
+        if pair is not None:
+            test = compare(*pair)
+            found[name] = Point(test.difference, test.low, test.high)
+    return found
+
+
+def _base(records: Mapping[str, Record], base: str) -> dict[str, float] | None:
+    if base not in records:
+        raise DiscoError(f"No record of {base!r}; there are: {', '.join(records)}.")
+    return kl_by_turn(records[base])
+
+
+def _paired(
+    found: dict[str, float] | None, base: dict[str, float] | None
+) -> tuple[np.ndarray, np.ndarray] | None:
+    # Values of the turns that both have; None where these are too few for a test.
+    shared = [turn for turn in found or {} if turn in (base or {})]
+    if len(shared) < 2:
+        return None
+    return np.array([found[turn] for turn in shared]), np.array([base[turn] for turn in shared])
 
 
 def _cell(record: Record, digits: int) -> str:
@@ -64,15 +94,10 @@ def _cell(record: Record, digits: int) -> str:
 def _difference(
     record: Record, base: dict[str, float] | None, tests: int, digits: int
 ) -> dict[str, str]:
-    found = kl_by_turn(record)
-    shared = [] if found is None or base is None else [turn for turn in found if turn in base]
     columns = {"difference": "", "p": ""}
-    if len(shared) < 2:
+    pair = _paired(kl_by_turn(record), base)
+    if pair is None:
         return columns
-    test = compare(
-        np.array([found[turn] for turn in shared]),
-        np.array([base[turn] for turn in shared]),
-        comparisons=tests,
-    )
+    test = compare(*pair, comparisons=tests)
     cells = span(test.difference, test.low, test.high, digits), p_value(test.p_t)
     return dict(zip(columns, cells, strict=True))

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from disco_lib.errors import DiscoError
-from disco_lib.held_out_kl import NOT_MEASURED, kl_by_turn, kl_point, kl_rows
+from disco_lib.held_out_kl import NOT_MEASURED, kl_by_turn, kl_differences, kl_point, kl_rows
+from disco_lib.plots import Point
 from disco_lib.records import Record, intervals
 from disco_lib.significance import compare
 
@@ -71,3 +72,15 @@ def test_a_base_without_it_leaves_the_differences_blank():
     assert [row["p"] for row in kl_rows(given, "base", "w")] == ["", ""]
     with pytest.raises(DiscoError, match="No record of 'none'; there are: base, far"):
         kl_rows(given, "none", "w")
+
+
+def test_points_of_differences_are_those_of_the_rows():
+    far = FAR + np.random.default_rng(4).normal(0.1, 0.05, 30)
+    given = {"base": record("base", FAR), "far": record("far", far), "old": record("old", [None])}
+    found = kl_differences(given, "base")
+    assert list(found) == ["base", "far"] and found["base"] == Point(0.0, 0.0, 0.0)
+    test = compare(far.mean(axis=0), FAR.mean(axis=0))
+    assert found["far"] == Point(test.difference, test.low, test.high)
+    assert kl_differences(given, "old") == {}
+    with pytest.raises(DiscoError, match="No record of 'none'"):
+        kl_differences(given, "none")
