@@ -23,6 +23,7 @@ from disco_lib.encoders import SpladeEncoder
 from disco_lib.errors import DiscoError, IntegrityError
 from disco_lib.fusion import fuse
 from disco_lib.ground import Ground
+from disco_lib.growth import grow
 from disco_lib.index import InvertedIndex
 from disco_lib.metrics import evaluate, remove_earlier_answers
 from disco_lib.records import Record, find, intervals, provenance, write_record
@@ -35,7 +36,7 @@ from disco_lib.tiers import AT, Tier, load_tier
 from disco_lib.training import DistilSettings, distil, document_encoder_of, read_log
 
 #: What a system says besides its own distillation settings.
-NOT_DISTIL = {"run", "teachers", "missing", "among", "label"}
+NOT_DISTIL = {"run", "teachers", "missing", "among", "start", "grow", "seeds", "label"}
 
 
 class Laboratory:
@@ -119,8 +120,10 @@ class Laboratory:
         if system["run"] == "student":
             common["distil"] = self.student_settings(name).to_dict() | {"seed": None}
             common["train"] = self.tier.train
-            common["seeds"] = list(self.tier.seeds)
+            common["seeds"] = list(self._seeds(name))
             common["teacher_depth"] = self.tier.teacher_depth
+            if "start" in system:
+                common["start"] = self.settings(system["start"])
             if AT in name:
                 common["trained_on"] = self.collection.fingerprint
         return common
@@ -184,14 +187,28 @@ class Laboratory:
     def student(self, name: str, seed: int) -> SpladeEncoder:
         """A trained student of the tier, from the cache if it is there."""
         return distil(
-            SpladeEncoder.from_pretrained(self.tier.encoder),
+            self.start_of(name, seed),
             self.collection,
             self.teacher_of(name),
             self.student_settings(name, seed),
             self.student_folder(name, seed),
             self.tier.train,
+            document_encoder=self.encoder,
             progress=self.progress,
         )
+
+    def start_of(self, name: str, seed: int) -> SpladeEncoder:
+        """What a student is before its training: the tier's encoder, where it does not say else.
+
+        A system's "start" names another student, which it goes on from; "grow" has the sizes that
+        the encoder grows to before (see `growth.grow`).
+        """
+        system = self.tier.system(name)
+        if "start" in system:
+            encoder = self.student(system["start"], seed)
+        else:
+            encoder = SpladeEncoder.from_pretrained(self.tier.encoder)
+        return grow(encoder, **system["grow"]) if "grow" in system else encoder
 
     def training_log(self, name: str, seed: int) -> list[dict[str, float]]:
         """The log of a student's training, which is run if the cache does not hold it."""
@@ -213,6 +230,10 @@ class Laboratory:
             decides["missing"] = system["missing"]
         if system.get("among"):
             decides["among"] = list(system["among"])
+        if "grow" in system:
+            decides["grow"] = dict(system["grow"])
+        if "start" in system:
+            decides["start"] = self.student_folder(system["start"], seed).name
         return cache_root() / "students" / settings_hash(decides)
 
     def blended(self, name: str, seed: int | str) -> SpladeEncoder:
@@ -223,7 +244,7 @@ class Laboratory:
         system = self.tier.system(name)
         seeds = self.tier.seeds if system.get("pooled") else [int(seed)]
         students = [self.student(part, own) for part in system["of"] for own in seeds]
-        return blend(students, SpladeEncoder.from_pretrained(self.tier.encoder), system["share"])
+        return blend(students, self.start_of(system["of"][0], seeds[0]), system["share"])
 
     # Records
 
@@ -347,8 +368,10 @@ class Laboratory:
         return system["run"] in ("student", "blend") or any(map(self._learns, parts))
 
     def _seeds(self, name: str) -> Sequence[int | str]:
-        pooled = self.tier.system(name).get("pooled", False)
-        return self.tier.seeds if self._learns(name) and not pooled else ("-",)
+        system = self.tier.system(name)
+        if not self._learns(name) or system.get("pooled", False):
+            return ("-",)
+        return tuple(system.get("seeds", self.tier.seeds))
 
     @cached_property
     def _drafts(self) -> Laboratory:

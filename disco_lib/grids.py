@@ -22,26 +22,23 @@ def expand(
 
     grid: base, a system; vary, the setting that changes ("objective.l1", "teachers") or several of
     them; values, a list, or a mapping {name: value} where a value has no short text; label, with
-    {value} in it. shared: the tier's distillation settings, which a nested setting starts from.
+    {value} in it. Without vary, each value is a mapping of the settings that it changes. shared:
+    the tier's distillation settings, which a nested setting starts from.
     A value that gives a system of the tier again is that system, so nothing is run twice. Raises
     DiscoError for a grid that lacks a field, or whose values do not fit what it varies.
     """
-    missing, unknown = sorted(FIELDS - {"label"} - set(grid)), sorted(set(grid) - FIELDS)
+    missing, unknown = sorted(FIELDS - {"label", "vary"} - set(grid)), sorted(set(grid) - FIELDS)
     if missing or unknown:
         problem = f"lacks {missing[0]!r}" if missing else f"has no field {unknown[0]!r}"
         raise DiscoError(f"Grid {name!r} {problem}; it takes {', '.join(sorted(FIELDS))}.")
     if grid["base"] not in systems:
         known = ", ".join(systems)
         raise DiscoError(f"Grid {name!r}: no system {grid['base']!r}; there are: {known}.")
-    places = [grid["vary"]] if isinstance(grid["vary"], str) else list(grid["vary"])
     names: dict[str, str] = {}
     new: dict[str, dict[str, Any]] = {}
     for text, value in _named(grid["values"]).items():
-        values = [value] if len(places) == 1 else value
-        if not isinstance(values, Sequence) or len(values) != len(places):
-            raise DiscoError(f"Grid {name!r}: value {value!r} does not fit {', '.join(places)}.")
         system = copy.deepcopy(dict(systems[grid["base"]]))
-        for place, own in zip(places, values, strict=True):
+        for place, own in _changes(name, grid.get("vary"), value).items():
             _put(system, place, own, shared)
         there = next((n for n, s in systems.items() if _same(s, system, shared)), None)
         names[text] = there or f"{name}-{text}".replace(" ", "-")
@@ -49,6 +46,21 @@ def expand(
             system["label"] = grid.get("label", name + " {value}").format(value=text)
             new[names[text]] = system
     return names, new
+
+
+def _changes(name: str, vary: str | Sequence[str] | None, value: Any) -> dict[str, Any]:
+    if vary is None:
+        if not isinstance(value, Mapping):
+            raise DiscoError(
+                f"Grid {name!r}: value {value!r} says no setting that it changes. Give a mapping "
+                "of them, or name the setting in 'vary'."
+            )
+        return dict(value)
+    places = [vary] if isinstance(vary, str) else list(vary)
+    values = [value] if len(places) == 1 else value
+    if not isinstance(values, Sequence) or len(values) != len(places):
+        raise DiscoError(f"Grid {name!r}: value {value!r} does not fit {', '.join(places)}.")
+    return dict(zip(places, values, strict=True))
 
 
 def value_text(value: Any) -> str:

@@ -500,6 +500,32 @@ def test_a_blend_is_of_each_seed_or_pooled(tier):
     assert Laboratory(other, progress=False).settings("blend") != laboratory.settings("blend")
 
 
+def test_a_student_goes_on_from_another(tier):
+    laboratory = own(tier, later={**tier.systems["student"], "start": "questions", "seeds": [2]})
+    begun = laboratory.student("questions", 2).fingerprint()
+    assert laboratory.start_of("later", 2).fingerprint() == begun
+    assert laboratory.start_of("student", 2).fingerprint() == laboratory.encoder.fingerprint()
+    record = laboratory.measure("later")
+    assert record.seeds == ["2"] and record.settings["seeds"] == [2]
+    assert record.settings["start"] == laboratory.settings("questions")
+    assert laboratory.student("later", 2).fingerprint() not in (
+        begun, laboratory.student("student", 2).fingerprint(),
+    )  # fmt: skip
+    folders = {laboratory.student_folder(name, 2) for name in ("later", "student", "questions")}
+    assert len(folders) == 3
+
+
+def test_a_student_grows_before_its_training(tier):
+    grown = {**tier.systems["student"], "grow": {"layers": 3}}
+    laboratory = own(tier, large=grown, pair={"run": "blend", "of": ["large"], "share": 0.5})
+    student = laboratory.student("large", 1)
+    assert student.model.config.num_hidden_layers == 3
+    assert laboratory.encoder.model.config.num_hidden_layers < 3
+    assert laboratory.student_folder("large", 1) != laboratory.student_folder("student", 1)
+    expected = blend([student], laboratory.start_of("large", 1), 0.5)
+    assert laboratory.blended("pair", 1).fingerprint() == expected.fingerprint()
+
+
 def test_a_draft_shortens_a_training_of_its_own_length_too(tier):
     own = {**tier.systems["student"], "steps": 2 * tier.distil["steps"]}
     systems = {**tier.systems, "long": own}

@@ -90,3 +90,21 @@ def test_values_have_short_texts():
     assert [value_text(v) for v in (0.001, 5e-05, 3, True, False, "zero", ["a", "b"])] == [
         "0.001", "5e-05", "3", "on", "off", "zero", "a+b",
     ]  # fmt: skip
+
+
+def test_a_grid_of_unlike_values_says_what_each_changes():
+    grid = {
+        "base": "a",
+        "values": {"long": {"steps": 9}, "hard": {"objective.l1": 1, "seeds": [1]}},
+    }
+    names, new = expand("tries", grid, {"a": {"run": "student"}}, {"objective": {"kl": 1.0}})
+    assert names == {"long": "tries-long", "hard": "tries-hard"}
+    assert new["tries-long"] == {"run": "student", "steps": 9, "label": "tries long"}
+    assert new["tries-hard"]["objective"] == {"kl": 1.0, "l1": 1}
+    assert new["tries-hard"]["seeds"] == [1]
+
+
+def test_a_value_that_changes_nothing_known_is_told():
+    grid = {"base": "a", "values": [3]}
+    with pytest.raises(DiscoError, match="value 3 says no setting"):
+        expand("tries", grid, {"a": {"run": "student"}}, {})

@@ -175,4 +175,6 @@ def _check(tier: Tier, name: str) -> None:
     there = name.partition(AT)[2]
     for part in settings.get("of", ()):
         tier.system(f"{part}{AT}{there}")
+    if "start" in settings:
+        tier.system(settings["start"])
     tier.place(name)
