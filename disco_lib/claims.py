@@ -132,6 +132,7 @@ def _finding_row(finding: Finding) -> dict[str, object]:
         "bound": item.bound,
         "factor": item.factor,
         "than": None if item.than is None else list(item.than),
+        "where": None if item.where is None else list(item.where),
         "effect": round(finding.effect, 4),
         "interval": [round(x, 4) for x in finding.interval],
         "p": None if finding.p is None else round(finding.p, 5),

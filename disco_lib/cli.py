@@ -436,6 +436,9 @@ def measure(
     system: Annotated[
         list[str] | None, typer.Option(help="Only this system; again for more.")
     ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Measure although there is a record.")
+    ] = False,
 ) -> None:
     """Run the systems of a tier that have no record yet, and write data/measured/TIER/*.json."""
     from disco_lib.experiments import Laboratory
@@ -445,7 +448,7 @@ def measure(
     for name in chosen:
         laboratory.tier.system(name)  # an unknown name is told now, not after hours
     for name in chosen:
-        record = laboratory.measure(name, publish=True)
+        record = laboratory.measure(name, publish=True, again=again)
         numbers = "  ".join(f"{m} {record.mean(m):.4f}" for m in ("MRR@10", "R@10", "R@100"))
         typer.echo(f"{name:<32} {numbers}  ({len(record.turn_ids)} turns)")
 

@@ -16,11 +16,13 @@ from tqdm.auto import tqdm
 
 from disco_lib.blend import blend
 from disco_lib.bm25 import bm25_search
+from disco_lib.bm25_teacher import teach_bm25
 from disco_lib.conversations import Turn, context_ids, context_text
 from disco_lib.costs import collection_costs, search_ms
 from disco_lib.datasets import Collection, load
 from disco_lib.encoders import SpladeEncoder
 from disco_lib.errors import DiscoError, IntegrityError
+from disco_lib.fresh_rewrites import FRESH, rewriter_settings, rewritten
 from disco_lib.fusion import fuse
 from disco_lib.ground import Ground
 from disco_lib.growth import grow
@@ -36,7 +38,9 @@ from disco_lib.tiers import AT, Tier, load_tier
 from disco_lib.training import DistilSettings, distil, document_encoder_of, read_log
 
 #: What a system says besides its own distillation settings.
-NOT_DISTIL = {"run", "teachers", "missing", "among", "start", "grow", "seeds", "label"}
+NOT_DISTIL = {
+    "run", "teachers", "missing", "among", "scorer", "start", "grow", "seeds", "label",
+}  # fmt: skip
 
 
 class Laboratory:
@@ -115,6 +119,8 @@ class Laboratory:
         limits = self.base_settings.to_dict()["limits"]
         common |= {"encoder": self.encoder.fingerprint(), "limits": limits}
         common["document_length"] = self.base_settings.document_length
+        if system["run"] == "rewriter":
+            common |= rewriter_settings(system)
         if system["run"] == "blend":
             common["of"] = [self.settings(part) for part in self._parts(name)]
         if system["run"] == "student":
@@ -141,11 +147,22 @@ class Laboratory:
 
     # Teachers and students
 
-    def teacher(self, rewrites: Sequence[str], missing: str = "rescore") -> DistillationRun:
+    def teacher(
+        self, rewrites: Sequence[str], missing: str = "rescore", scorer: str = "splade"
+    ) -> DistillationRun:
         """The (mean) teacher of these rewrites on the training turns, from the cache if there.
 
         missing: what a document counts that one teacher does not list; see `mean_over_teachers`.
+        scorer: "splade", the tier's encoder, or "bm25" (of one rewrite). DiscoError for another.
         """
+        if scorer == "bm25" and len(rewrites) == 1:
+            split, depth = self.tier.train, self.tier.teacher_depth
+            return teach_bm25(self.collection, split, rewrites[0], depth)
+        if scorer != "splade":
+            raise DiscoError(
+                f"scorer {scorer!r} of {len(rewrites)} rewrites; there are 'splade', and 'bm25' of "
+                "one rewrite."
+            )
         length = self.base_settings.document_length
         settings = {
             "collection": self.collection.fingerprint,
@@ -175,7 +192,8 @@ class Laboratory:
         students of different teachers can be compared on the same turns.
         """
         system = self.tier.system(name)
-        run = self.teacher(system["teachers"], system.get("missing", "rescore"))
+        missing, scorer = system.get("missing", "rescore"), system.get("scorer", "splade")
+        run = self.teacher(system["teachers"], missing, scorer)
         among = system.get("among", ())
         if not among:
             return run
@@ -230,6 +248,8 @@ class Laboratory:
             decides["missing"] = system["missing"]
         if system.get("among"):
             decides["among"] = list(system["among"])
+        if "scorer" in system:
+            decides["scorer"] = system["scorer"]
         if "grow" in system:
             decides["grow"] = dict(system["grow"])
         if "start" in system:
@@ -262,24 +282,28 @@ class Laboratory:
         """`record`, or None for a system that this tier does not have."""
         return self.record(name) if self.tier.has(name) else None
 
-    def measure(self, name: str, publish: bool = False) -> Record:
+    def measure(self, name: str, publish: bool = False, again: bool = False) -> Record:
         """The record of a system: found by its settings, or run on every seed and kept.
 
-        publish writes it to data/measured instead of the cache.
+        publish writes it to data/measured instead of the cache. again: measure although there is a
+        record; students come from the cache, and what their training took from the old record.
         """
         settings = self.settings(name)
         found = find(self.tier.name, name, settings)
-        if found is not None and found.depths:  # else it is from before turns were told apart
+        # Without depths it is from before turns were told apart.
+        if found is not None and found.depths and not again:
             if publish:  # it may have been found in the cache
                 write_record(found, publish)
             return found
         seeds = self._seeds(name)
         values, unremoved, costs, by_turn, turns = {}, {}, {}, {}, []
         for seed in tqdm(seeds, desc=name, disable=not self.progress or len(seeds) == 1):
-            seconds = self._train(name, seed)
+            before = {} if found is None else found.costs.get(str(seed), {})
+            seconds = {k: before[k] for k in ("seconds",) if k in before} | self._train(name, seed)
             turns, run, queries = self.run(name, seed)
             values[str(seed)], unremoved[str(seed)] = self._evaluate(name, turns, run)
             sums, each = self._costs(name, queries, seed)
+            each |= {} if queries is None else {"best_score": _best_scores(turns, run)}
             far = self._distances(name, seed, turns, queries)
             costs[str(seed)] = {**seconds, **sums, **_mean_kl(far)}
             by_turn[str(seed)] = {**each, **far}
@@ -325,7 +349,8 @@ class Laboratory:
     def queries(self, name: str, seed: int | str = "-") -> tuple[list[Turn], sparse.csr_matrix]:
         """(turns, query vectors) of a system that has vectors.
 
-        "aggregate" is the mean of several inputs' vectors, as LLM4CS takes of several rewrites.
+        "aggregate" is the mean of several inputs' vectors, as LLM4CS takes of several rewrites; a
+        "rewriter" has a language model write the rewrites now.
         """
         system, place = self.tier.system(name), self.tier.place(name)
         encoder, limits = self.encoder, self.base_settings.limits
@@ -336,7 +361,11 @@ class Laboratory:
         if system["run"] == "blend":
             own = self.student_settings(system["of"][0])
             encoder, inputs, limits = self.blended(name, seed), [own.input], own.limits
+        if system["run"] == "rewriter":
+            inputs = [f"rewrite:{rewrite}" for rewrite in system.get("among", ())]
         turns = self.ground(name).turns(place.split, place.evaluation, *inputs)
+        if system["run"] == "rewriter":
+            turns, inputs = rewritten(turns, system, self.progress), [f"rewrite:{FRESH}"]
         if not turns:
             what = " and ".join(map(repr, inputs))
             raise DiscoError(f"Tier {self.tier.name}: no turn of {place.split} has {what}.")
@@ -440,6 +469,8 @@ class Laboratory:
         system = self.tier.system(name)
         if system["run"] != "student" or self._own_documents(name, seed) is not None:
             return {}
+        if "scorer" in system:  # its scale is another, and it has no query vectors
+            return {}
         taught = self._taught(turns, tuple(system["teachers"]))
         documents = self.ground(name).documents
         found = kl_to_teacher(queries, taught, documents, self.tier.teacher_depth)
@@ -460,6 +491,13 @@ class Laboratory:
         return sparse.csr_matrix(sparse.diags_array(1 / np.maximum(count, 1)) @ total)
 
 
+def _best_scores(turns: Sequence[Turn], run: Run) -> list[float]:
+    # The score of each turn's first passage; 0 for a turn that finds none.
+    found = run.to_dict()
+    best = (max(found.get(turn.turn_id, {}).values(), default=0.0) for turn in turns)
+    return [round(float(score), 4) for score in best]
+
+
 def _mean_kl(distances: dict[str, list[float | None]]) -> dict[str, float]:
     there = [x for x in distances.get("kl", []) if x is not None]
     return {"kl": round(float(np.mean(there)), 6)} if there else {}
@@ -476,6 +514,6 @@ class _Draft(Laboratory):
             settings = replace(settings, steps=max(1, round(settings.steps * share)))
         return settings
 
-    def measure(self, name: str, publish: bool = False) -> Record:
-        record = super().measure(name)
+    def measure(self, name: str, publish: bool = False, again: bool = False) -> Record:
+        record = super().measure(name, again=again)
         return replace(record, label=f"{record.label} (draft)")

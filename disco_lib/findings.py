@@ -10,7 +10,8 @@ that both records have and whose depth the comparison asks for.
 Growth with depth is one number a conversation: the mean of its later turns minus the mean of its
 earlier ones, tested over conversations in the same way. A bound takes the place of b on every turn.
 With a factor b counts so many times: "a greater than 0.98 times b" is the paired test of
-non-inferiority by 2 %. With `than` the difference is (a - b) - (c - d), turn by turn.
+non-inferiority by 2 %. With `than` the difference is (a - b) - (c - d), turn by turn. With
+`where` only the turns count on which one further system has more than another.
 A cost that is one number a seed has no test: a direction holds when every pair of seeds shows it,
 and "similar", "not greater" and "not less" when every pair lies within the margin.
 """
@@ -51,15 +52,18 @@ class Finding:
 
 
 def weigh(
-    item: Comparison, a: Record, b: Record | None = None, *than: Record, comparisons: int = 1
+    item: Comparison, a: Record, b: Record | None = None, *others: Record, comparisons: int = 1
 ) -> Finding:
     """Test one comparison on the records of its systems, as one of so many of its claim.
 
-    b is None where something else stands in its place. Raises as `sides.both_sides` does.
+    b is None where something else stands in its place; others: the records of the item's `than`,
+    then those of its `where`. Raises as `sides.both_sides` does.
     """
     if item.unit == "seeds":
         return _weigh_cost(item, a, b)
-    sides = both_sides(item, a, b, than)
+    cut = 0 if item.than is None else 2
+    than, where = others[:cut], others[cut:]
+    sides = both_sides(item, a, b, than, where)
     result = compare(sides.a.mean(axis=0), sides.b.mean(axis=0), comparisons=comparisons)
     alike = b is not None and all(a.seeds == record.seeds for record in (b, *than))
     seeds = [u - v for u, v in _seed_pairs(sides, alike)]

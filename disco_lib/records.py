@@ -35,8 +35,9 @@ class Record:
     student's mean KL to its teacher in nats (`teacher_distance`); taught_turns: those that the
     teacher has; seconds are those of the training, where it was run for this record. A system
     without training has the seed "-". depths and conversations: of each turn, from 1, and its
-    conversation's id; turn_costs: {seed: {"active_terms", "kl": per turn}}, None for a turn without
-    one; these are empty in records from before they were kept.
+    conversation's id; turn_costs: {seed: {"active_terms", "kl", "best_score": per turn}}, None for
+    a turn without one; best_score: of the first passage. What records from before it was kept do
+    not have is empty.
     """
 
     tier: str

@@ -17,6 +17,8 @@ WITH_MARGIN = ("similar", "not greater", "not less")
 COSTS = ("active_terms", "flops", "search_ms")
 #: The costs of which records keep every turn's value too.
 TURN_COSTS = ("active_terms",)
+#: Kept for every turn beside the metrics; no cost.
+OF_TURNS = ("best_score",)
 SIGNS = {
     "greater": ">",
     "less": "<",
@@ -50,6 +52,7 @@ class Comparison:
     growth: what is compared is how much a - b grows with depth, conversation by conversation;
     without b, how much a grows. bound: a number in the place of b. factor: b counts so many times,
     as in "at least 0.98 times b". than: systems (c, d); what is compared is a - b against c - d.
+    where: (system, system, metric); only turns count on which the first one has more of it.
     """
 
     a: str
@@ -62,18 +65,20 @@ class Comparison:
     bound: float | None = None
     factor: float = 1.0
     than: tuple[str, str] | None = None
+    where: tuple[str, str, str] | None = None
 
     @property
     def systems(self) -> tuple[str, ...]:
-        """The systems compared: a, b where there is one, and those of `than`."""
-        return (self.a,) if self.b is None else (self.a, self.b, *(self.than or ()))
+        """The systems compared: a, b where there is one, those of `than`, and those of `where`."""
+        pair = (self.a,) if self.b is None else (self.a, self.b, *(self.than or ()))
+        return (*pair, *(self.where or ())[:2])
 
     @property
     def unit(self) -> str:
         """What the comparison is made over: "turns", "conversations" or "seeds"."""
         if self.growth:
             return "conversations"
-        by_turn = any(x is not None for x in (self.depth, self.bound, self.than))
+        by_turn = any(x is not None for x in (self.depth, self.bound, self.than, self.where))
         return "turns" if by_turn or self.metric not in COSTS else "seeds"
 
     def words(self) -> str:
@@ -85,6 +90,8 @@ class Comparison:
             within = f"{WITHIN[self.direction]}{self.margin:g}" if self.margin else ""
             text = f"{self._left()} {SIGNS[self.direction]} {self._right()}{within}"
             text += ", growth with depth" if self.growth else ""
+        if self.where is not None:
+            text += f", where {self.where[0]} > {self.where[1]} in {self.where[2]}"
         return text if self.depth is None else f"{text}, depth {_span(*self.depth)}"
 
     def _left(self) -> str:
@@ -104,7 +111,7 @@ def read_comparison(item: Mapping[str, Any], path: Path, claim: str) -> Comparis
     Raises DataError, which names the file, the claim and the fault; TypeError where a field is
     unknown or missing.
     """
-    pairs = {name: item.get(name) for name in ("depth", "than")}
+    pairs = {name: item.get(name) for name in ("depth", "than", "where")}
     pairs = {name: tuple(x) if isinstance(x, list) else x for name, x in pairs.items()}
     comparison = Comparison(**{"b": None, **item, **pairs})
     for check in CHECKS:
@@ -157,7 +164,7 @@ def _depth(item: Comparison) -> Fault | None:
 def _cost(item: Comparison) -> Fault | None:
     if item.metric in COSTS and item.metric not in TURN_COSTS and item.unit != "seeds":
         return (
-            f"{item.metric} with depth, growth, a bound or than",
+            f"{item.metric} with depth, growth, a bound, than or where",
             f"It is one number a seed; a cost of every turn is {' or '.join(TURN_COSTS)}.",
         )
     return None
@@ -183,12 +190,25 @@ def _than(item: Comparison) -> Fault | None:
     return None
 
 
+def _where(item: Comparison) -> Fault | None:
+    if item.where is None:
+        return None
+    three = isinstance(item.where, tuple) and len(item.where) == 3
+    if not three or not all(isinstance(name, str) for name in item.where):
+        return f"where {item.where!r}", "Give [c, d, metric]: turns on which c has more than d."
+    if item.b is None or item.growth:
+        what = "growth" if item.growth else "no b"
+        return f"where and {what}", "It chooses turns on which a and b are compared; give b alone."
+    return None
+
+
 CHECKS: tuple[Callable[[Comparison], Fault | None], ...] = (
     _direction,
     _other_side,
     _depth,
     _factor,
     _than,
+    _where,
     _cost,
 )
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from disco_lib.errors import DiscoError
 from disco_lib.records import MEASURE_AGAIN, Record
-from disco_lib.rules import COSTS, Comparison
+from disco_lib.rules import COSTS, OF_TURNS, Comparison
 from disco_lib.significance import late_and_early
 
 SHARED = ("collection", "split", "depth", "evaluation")
@@ -33,16 +33,23 @@ def paired_values(a: Record, b: Record, metric: str) -> tuple[np.ndarray, np.nda
     return x.mean(axis=0), y.mean(axis=0)
 
 
-def both_sides(item: Comparison, a: Record, b: Record | None, than: Sequence[Record] = ()) -> Sides:
+def both_sides(
+    item: Comparison,
+    a: Record,
+    b: Record | None,
+    than: Sequence[Record] = (),
+    where: Sequence[Record] = (),
+) -> Sides:
     """Values of a and of b, or of what stands in b's place, as a comparison over turns needs them.
 
     than: records (c, d) where the item compares a - b with c - d; the sides are these differences.
+    where: records (c, d) where the item looks only at turns on which c has more than d.
     Raises NotMeasured where a record lacks what depth, growth or a cost of turns needs, or leaves
     fewer than two values; DiscoError where two records do not belong together, or lack the metric.
     """
-    for other in (b, *than):
+    for other in (b, *than, *where):
         _check_together(a, other)
-    rows = _turns_at_depth(item, a, b, *than)
+    rows = _turns_where(item, _turns_at_depth(item, a, b, *than, *where), where)
     if b is not None and than:
         x, y = _two_gains(item.metric, rows, (a, b, *than))
         if x.shape[1] < 2:
@@ -101,6 +108,17 @@ def _turns_at_depth(item: Comparison, *records: Record | None) -> np.ndarray:
     return rows[inside]
 
 
+def _turns_where(item: Comparison, rows: np.ndarray, where: Sequence[Record]) -> np.ndarray:
+    # The last columns of rows are places in the records (c, d).
+    if item.where is None:
+        return rows
+    c, d = (
+        _values(record, item.where[2])[:, rows[:, place]].mean(axis=0)
+        for record, place in zip(where, (-2, -1), strict=True)
+    )
+    return rows[c > d]
+
+
 class _Place(NamedTuple):
     # What `late_and_early` asks of a turn.
     conv_id: str
@@ -128,7 +146,7 @@ def _growths(values: np.ndarray, rows: np.ndarray, a: Record, b: Record | None) 
 
 
 def _values(record: Record, metric: str) -> np.ndarray:
-    if metric in COSTS:
+    if metric in COSTS or metric in OF_TURNS:
         return _turn_costs(record, metric)
     for seed, metrics in record.values.items():
         if metric not in metrics:
@@ -167,7 +185,7 @@ def _too_few(item: Comparison, a: Record, b: Record | None, n: int) -> DiscoErro
     who = f"{a.tier}: {a.system} has" if b is None else f"{a.tier}: {a.system} and {b.system} share"
     if item.growth:
         return NotMeasured(f"{who} {n} conversations of two turns or more; a test needs 2.")
-    if item.depth is not None:
+    if item.depth is not None or item.where is not None:
         return NotMeasured(f"{who} {n} turns in {item.words()!r}; a test needs 2.")
     return DiscoError(f"{who} {n} turns; a test needs 2.")
 

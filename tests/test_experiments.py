@@ -500,6 +500,43 @@ def test_a_blend_is_of_each_seed_or_pooled(tier):
     assert Laboratory(other, progress=False).settings("blend") != laboratory.settings("blend")
 
 
+def test_measuring_again_keeps_what_a_training_took(laboratory, runs):
+    first = laboratory.measure("student", publish=True)
+    assert all(costs["seconds"] > 0 for costs in first.costs.values())
+    assert laboratory.measure("student", publish=True) == first and len(runs) == 2
+    again = laboratory.measure("student", publish=True, again=True)
+    assert len(runs) == 4 and again.values == first.values
+    for seed in first.seeds:
+        assert again.costs[seed]["seconds"] == first.costs[seed]["seconds"]
+
+
+def test_the_best_score_of_every_turn_is_kept(laboratory):
+    record = laboratory.measure("utterance")
+    turns, run, _ = laboratory.run("utterance")
+    best = [max(run.to_dict()[turn.turn_id].values()) for turn in turns]
+    assert record.turn_costs["-"]["best_score"] == pytest.approx(best, abs=1e-3)
+    assert "best_score" not in laboratory.measure("bm25").turn_costs["-"]
+
+
+def test_a_student_of_bm25(tier):
+    taught = {**tier.systems["student"], "scorer": "bm25"}
+    laboratory = own(tier, lexical=taught)
+    teacher = laboratory.teacher_of("lexical")
+    assert teacher.queries is None and (teacher.scores >= 0).all()
+    record = laboratory.measure("lexical")
+    assert "kl" not in record.costs["1"] and record.costs["1"]["taught_turns"] == len(teacher)
+    assert laboratory.student_folder("lexical", 1) != laboratory.student_folder("student", 1)
+
+
+@pytest.mark.parametrize(
+    "change", [{"scorer": "cosine"}, {"scorer": "bm25", "teachers": ["a", "b"]}]
+)
+def test_a_scorer_that_there_is_not_is_told(tier, change):
+    laboratory = own(tier, odd={**tier.systems["student"], **change})
+    with pytest.raises(DiscoError, match="there are 'splade', and 'bm25' of one"):
+        laboratory.teacher_of("odd")
+
+
 def test_a_student_goes_on_from_another(tier):
     laboratory = own(tier, later={**tier.systems["student"], "start": "questions", "seeds": [2]})
     begun = laboratory.student("questions", 2).fingerprint()

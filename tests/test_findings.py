@@ -447,6 +447,50 @@ def test_gains_of_other_collections_are_not_compared():
         weigh(only("greater", than=("c", "d")), a, b, c, d)
 
 
+# Turns on which one system has more than another
+
+
+def test_only_the_turns_count_on_which_one_has_more():
+    a, b, c, d = four(0.1, 0.0)
+    chosen = c.per_turn("MRR") > d.per_turn("MRR")
+    assert 2 < chosen.sum() < TURNS
+    item = only("greater", where=("c", "d", "MRR"))
+    (finding,) = verdict_of(item, a, b, c, d).findings
+    x, y = (record.per_turn("MRR")[chosen] for record in (a, b))
+    expected = compare(x, y)
+    assert finding.n == chosen.sum() and finding.effect == pytest.approx((x - y).mean())
+    assert finding.interval == pytest.approx((expected.low, expected.high))
+    other = weigh(only("greater", where=("d", "c", "MRR")), a, b, d, c)
+    assert other.n == (~chosen).sum()
+
+
+def test_gains_are_compared_on_the_turns_that_are_asked_for():
+    a, b, c, d = four(0.1, 0.02)
+    item = only("greater", than=("c", "d"), where=("b", "d", "MRR"))
+    chosen = b.per_turn("MRR") > d.per_turn("MRR")
+    finding = weigh(item, a, b, c, d, b, d)
+    assert finding.n == chosen.sum()
+    gains = [x.per_turn("MRR")[chosen] - y.per_turn("MRR")[chosen] for x, y in ((a, b), (c, d))]
+    assert finding.effect == pytest.approx((gains[0] - gains[1]).mean())
+
+
+def test_turns_that_are_too_few_are_told():
+    a, b, c, _ = four(0.1, 0.0)
+    with pytest.raises(NotMeasured, match="share 0 turns in 'a > b, where c > c"):
+        weigh(only("greater", where=("c", "c", "MRR")), a, b, c, c)
+
+
+def test_the_best_score_is_compared_over_turns():
+    a, b, *_ = four(0.1, 0.0)
+    item = Comparison("a", "b", "best_score", "greater", factor=0.8)
+    with pytest.raises(NotMeasured, match="best_score"):
+        weigh(item, a, b)
+    scores = {"-": {"best_score": [10.0] * TURNS}}
+    a, b = (dataclasses.replace(x, turn_costs=scores, costs={"-": {}}) for x in (a, b))
+    finding = weigh(item, a, b)
+    assert finding.n == TURNS and finding.effect == pytest.approx(2.0)
+
+
 # What is told
 
 

@@ -6,7 +6,7 @@ from disco_lib import papers
 from disco_lib.errors import DataError, DiscoError
 from disco_lib.metrics import METRICS
 from disco_lib.papers import FOLDER, load_paper, paper_names
-from disco_lib.rules import COSTS, DIRECTIONS
+from disco_lib.rules import COSTS, DIRECTIONS, OF_TURNS
 from disco_lib.tiers import FOLDER as TIERS
 from disco_lib.tiers import load_tier
 
@@ -222,7 +222,7 @@ def test_comparisons_are_measurable():
     }  # their queries have no vectors
     for claim in all_claims():
         for item in claim.comparisons:
-            assert item.metric in {*METRICS, *COSTS}, claim.id
+            assert item.metric in {*METRICS, *COSTS, *OF_TURNS}, claim.id
             assert item.direction in DIRECTIONS and item.a != item.b
             if item.metric in COSTS:
                 assert not {*item.systems} & unweighted, claim.id

@@ -35,6 +35,10 @@ def test_a_plain_comparison_has_none_of_the_further_fields(tmp_path):
         (BEATS | {"metric": "flops", "factor": 0.5}, "seeds", ("x", "y")),
         (BEATS | {"than": ["z", "x"]}, "turns", ("x", "y", "z", "x")),
         (BEATS | {"metric": "active_terms", "than": ["z", "x"]}, "turns", ("x", "y", "z", "x")),
+        (BEATS | {"where": ["z", "w", "MRR"]}, "turns", ("x", "y", "z", "w")),
+        (BEATS | {"than": ["z", "x"], "where": ["v", "w", "MRR"]}, "turns", (*"xyzxvw",)),
+        (BEATS | {"metric": "active_terms", "where": ["z", "w", "MRR"]}, "turns", (*"xyzw",)),
+        (BEATS | {"metric": "best_score"}, "turns", ("x", "y")),
     ],
 )
 def test_the_unit_follows_from_the_fields(tmp_path, fields, unit, systems):
@@ -83,7 +87,15 @@ def test_three_directions_need_a_margin(tmp_path, direction):
         ({"than": ["z", 3]}, "than .*two systems"),
         ({"than": ["z", "w"], "b": None, "bound": 3}, "than and no b"),
         ({"than": ["z", "w"], "growth": True}, "than and growth"),
-        ({"than": ["z", "w"], "metric": "flops"}, "flops with depth, growth, a bound or than"),
+        (
+            {"than": ["z", "w"], "metric": "flops"},
+            "flops with depth, growth, a bound, than or where",
+        ),
+        ({"where": ["z", "w"]}, "where .*c, d, metric"),
+        ({"where": ["z", "w", 3]}, "where .*c, d, metric"),
+        ({"where": ["z", "w", "MRR"], "b": None, "bound": 3}, "where and no b"),
+        ({"where": ["z", "w", "MRR"], "growth": True}, "where and growth"),
+        ({"where": ["z", "w", "MRR"], "metric": "flops"}, "than or where"),
     ],
 )
 def test_faults_are_named_with_the_claim(tmp_path, fields, fault):
@@ -125,6 +137,10 @@ def test_every_cost_compares_seed_by_seed():
         (
             Comparison("x", "y", "MRR", "similar", 0.02, (2, None), than=("z", "w")),
             "x − y ≈ z − w ± 0.02, depth from 2",
+        ),
+        (
+            Comparison("x", "y", "MRR", "greater", depth=(2, 4), where=("z", "w", "R@10")),
+            "x > y, where z > w in R@10, depth 2 to 4",
         ),
         (Comparison("x", None, "MRR", "less", growth=True), "x falls with depth"),
         (

@@ -15,7 +15,7 @@ from disco_lib.errors import DataError, DiscoError
 from disco_lib.grids import expand
 
 FOLDER = Path(__file__).parent
-RUNS = ("bm25", "encoder", "aggregate", "student", "blend", "fusion")
+RUNS = ("bm25", "encoder", "aggregate", "rewriter", "student", "blend", "fusion")
 #: Between a system and the data that it is taken to: "student-kl@ood".
 AT = "@"
 
@@ -102,7 +102,8 @@ class Tier:
 
     def llm_calls(self, name: str) -> int:
         """Calls of a language model that a system needs for one query, one for each rewrite."""
-        return sum(rewriter in self.language_models for rewriter in self.rewriters(name))
+        own = self.system(name)["run"] == "rewriter"
+        return own + sum(rewriter in self.language_models for rewriter in self.rewriters(name))
 
     def label(self, name: str) -> str:
         """The system's name for readers."""
