@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from disco_lib.dense_rows import Encoder
 from disco_lib.distil_settings import DistilSettings
 from disco_lib.document_side import DocumentSide
-from disco_lib.encoders import SpladeEncoder
 from disco_lib.errors import DiscoError
 from disco_lib.exact_scores import ExactScores
 from disco_lib.losses import Objective
@@ -30,7 +30,7 @@ class Collator:
     that asks for them has 0 without, and a KL over the batch raises DiscoError.
     """
 
-    encoder: SpladeEncoder
+    encoder: Encoder
     teacher: DistillationRun
     documents: DocumentSide
     settings: DistilSettings

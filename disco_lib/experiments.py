@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,6 +21,8 @@ from disco_lib.bm25_teacher import teach_bm25
 from disco_lib.conversations import Turn, context_ids, context_text
 from disco_lib.costs import collection_costs, search_ms
 from disco_lib.datasets import Collection, load
+from disco_lib.dense_encoder import DenseEncoder
+from disco_lib.dense_rows import DenseIndex, DenseRowEncoder, Encoder
 from disco_lib.encoders import SpladeEncoder
 from disco_lib.errors import DiscoError, IntegrityError
 from disco_lib.fresh_rewrites import FRESH, rewriter_settings, rewritten
@@ -39,7 +42,7 @@ from disco_lib.training import DistilSettings, distil, document_encoder_of, read
 
 #: What a system says besides its own distillation settings.
 NOT_DISTIL = {
-    "run", "teachers", "missing", "among", "scorer", "start", "grow", "seeds", "label",
+    "run", "teachers", "missing", "among", "scorer", "dense", "start", "grow", "seeds", "label",
 }  # fmt: skip
 
 
@@ -53,7 +56,8 @@ class Laboratory:
     def __init__(self, tier: Tier | str | None = None, progress: bool = True) -> None:
         self.tier = tier if isinstance(tier, Tier) else load_tier(tier)
         self.progress = progress
-        self._grounds: dict[str, Ground] = {}
+        self._grounds: dict[tuple[str, str], Ground] = {}
+        self._dense: dict[str, DenseRowEncoder] = {}
 
     # What systems are run on
 
@@ -61,6 +65,15 @@ class Laboratory:
     def encoder(self) -> SpladeEncoder:
         """The encoder that documents are encoded with and students start from."""
         return SpladeEncoder.from_pretrained(self.tier.encoder)
+
+    def encoder_of(self, name: str) -> Encoder:
+        """The encoder of a system's documents and teacher: the tier's, or the dense one named."""
+        own = self.tier.system(name).get("dense") if name else None
+        if own is None:
+            return self.encoder
+        if own not in self._dense:
+            self._dense[own] = DenseRowEncoder.from_pretrained(own)
+        return self._dense[own]
 
     @property
     def collection(self) -> Collection:
@@ -73,7 +86,7 @@ class Laboratory:
         return self.ground().documents
 
     @property
-    def index(self) -> InvertedIndex:
+    def index(self) -> InvertedIndex | DenseIndex:
         """The index over the passages."""
         return self.ground().index
 
@@ -89,11 +102,15 @@ class Laboratory:
 
     def ground(self, name: str = "") -> Ground:
         """What a system (or, without a name, every system of the tier) is run on."""
-        data = self.tier.place(name).data
-        if data not in self._grounds:
+        data, base = self.tier.place(name).data, name.partition(AT)[0]
+        own = self.tier.system(name).get("dense", "") if base else ""
+        if (data, own) not in self._grounds:
             length = self.base_settings.document_length
-            self._grounds[data] = Ground(load(data), self.encoder, length, self.progress)
-        return self._grounds[data]
+            plain = self._grounds.get((data, ""))
+            collection = load(data) if plain is None else plain.collection
+            made = Ground(collection, self.encoder_of(name), length, self.progress)
+            self._grounds[data, own] = made
+        return self._grounds[data, own]
 
     def turns(self, split: str, input: str = "utterance") -> list[Turn]:
         """The turns of the tier's data that count in an evaluation and have the input."""
@@ -117,7 +134,7 @@ class Laboratory:
         if system["run"] == "fusion":
             return common | {"of": [self.settings(part) for part in self._parts(name)]}
         limits = self.base_settings.to_dict()["limits"]
-        common |= {"encoder": self.encoder.fingerprint(), "limits": limits}
+        common |= {"encoder": self.encoder_of(name).fingerprint(), "limits": limits}
         common["document_length"] = self.base_settings.document_length
         if system["run"] == "rewriter":
             common |= rewriter_settings(system)
@@ -148,13 +165,19 @@ class Laboratory:
     # Teachers and students
 
     def teacher(
-        self, rewrites: Sequence[str], missing: str = "rescore", scorer: str = "splade"
+        self,
+        rewrites: Sequence[str],
+        missing: str = "rescore",
+        scorer: str = "splade",
+        encoder: Encoder | None = None,
     ) -> DistillationRun:
         """The (mean) teacher of these rewrites on the training turns, from the cache if there.
 
         missing: what a document counts that one teacher does not list; see `mean_over_teachers`.
-        scorer: "splade", the tier's encoder, or "bm25" (of one rewrite). DiscoError for another.
+        scorer: "splade", the encoder, or "bm25" (of one rewrite); encoder: the tier's where it is
+        not given. DiscoError for another scorer.
         """
+        encoder = encoder or self.encoder
         if scorer == "bm25" and len(rewrites) == 1:
             split, depth = self.tier.train, self.tier.teacher_depth
             return teach_bm25(self.collection, split, rewrites[0], depth)
@@ -168,7 +191,7 @@ class Laboratory:
             "collection": self.collection.fingerprint,
             "split": self.tier.train,
             "rewrites": list(rewrites),
-            "encoder": self.encoder.fingerprint(),
+            "encoder": encoder.fingerprint(),
             "depth": self.tier.teacher_depth,
             "length": length,
         }
@@ -179,7 +202,7 @@ class Laboratory:
                 return DistillationRun.load(path, self.collection.pids)
             except IntegrityError:  # not there yet, or damaged
                 run = teach(
-                    self.collection, self.tier.train, rewrites, self.encoder,
+                    self.collection, self.tier.train, rewrites, encoder,
                     self.tier.teacher_depth, missing, max_length=length,
                 )  # fmt: skip
                 run.save(path)
@@ -193,7 +216,7 @@ class Laboratory:
         """
         system = self.tier.system(name)
         missing, scorer = system.get("missing", "rescore"), system.get("scorer", "splade")
-        run = self.teacher(system["teachers"], missing, scorer)
+        run = self.teacher(system["teachers"], missing, scorer, self.encoder_of(name))
         among = system.get("among", ())
         if not among:
             return run
@@ -202,7 +225,7 @@ class Laboratory:
             {t.turn_id for t in turns if all(t.rewrites.get(r, "").strip() for r in among)}
         )
 
-    def student(self, name: str, seed: int) -> SpladeEncoder:
+    def student(self, name: str, seed: int) -> Encoder:
         """A trained student of the tier, from the cache if it is there."""
         return distil(
             self.start_of(name, seed),
@@ -211,11 +234,11 @@ class Laboratory:
             self.student_settings(name, seed),
             self.student_folder(name, seed),
             self.tier.train,
-            document_encoder=self.encoder,
+            document_encoder=self.encoder_of(name),
             progress=self.progress,
         )
 
-    def start_of(self, name: str, seed: int) -> SpladeEncoder:
+    def start_of(self, name: str, seed: int) -> Encoder:
         """What a student is before its training: the tier's encoder, where it does not say else.
 
         A system's "start" names another student, which it goes on from; "grow" has the sizes that
@@ -225,7 +248,7 @@ class Laboratory:
         if "start" in system:
             encoder = self.student(system["start"], seed)
         else:
-            encoder = SpladeEncoder.from_pretrained(self.tier.encoder)
+            encoder = copy.deepcopy(self.encoder_of(name))
         return grow(encoder, **system["grow"]) if "grow" in system else encoder
 
     def training_log(self, name: str, seed: int) -> list[dict[str, float]]:
@@ -242,7 +265,7 @@ class Laboratory:
             "teacher_depth": self.tier.teacher_depth,
             "collection": self.collection.fingerprint,
             "train": self.tier.train,
-            "encoder": self.encoder.fingerprint(),
+            "encoder": self.encoder_of(name).fingerprint(),
         }
         if system.get("missing", "rescore") != "rescore":
             decides["missing"] = system["missing"]
@@ -353,7 +376,7 @@ class Laboratory:
         "rewriter" has a language model write the rewrites now.
         """
         system, place = self.tier.system(name), self.tier.place(name)
-        encoder, limits = self.encoder, self.base_settings.limits
+        encoder, limits = self.encoder_of(name), self.base_settings.limits
         inputs = system.get("inputs") or [system.get("input", "conversation")]
         if system["run"] == "student":
             own = self.student_settings(name)
@@ -415,7 +438,7 @@ class Laboratory:
         laboratory.__dict__["encoder"] = self.encoder
         return laboratory
 
-    def _index_of(self, name: str, seed: int | str) -> InvertedIndex:
+    def _index_of(self, name: str, seed: int | str) -> InvertedIndex | DenseIndex:
         own = self._own_documents(name, seed)
         if own is None:
             return self.ground(name).index
@@ -448,8 +471,8 @@ class Laboratory:
     def _costs(
         self, name: str, queries: sparse.csr_matrix | None, seed: int | str
     ) -> tuple[dict[str, float], dict[str, list[float]]]:
-        if queries is None:
-            return {}, {}
+        if queries is None or isinstance(self.encoder_of(name), DenseEncoder):
+            return {}, {}  # every dimension is active
         own = self._own_documents(name, seed)
         documents = self.ground(name).documents if own is None else own
         active = active_terms(queries)
@@ -469,7 +492,7 @@ class Laboratory:
         system = self.tier.system(name)
         if system["run"] != "student" or self._own_documents(name, seed) is not None:
             return {}
-        if "scorer" in system:  # its scale is another, and it has no query vectors
+        if "scorer" in system or "dense" in system:  # another scale, or other dimensions
             return {}
         taught = self._taught(turns, tuple(system["teachers"]))
         documents = self.ground(name).documents

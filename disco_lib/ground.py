@@ -10,7 +10,7 @@ from scipy import sparse
 
 from disco_lib.conversations import Turn
 from disco_lib.datasets import Collection
-from disco_lib.encoders import SpladeEncoder
+from disco_lib.dense_rows import DenseIndex, Encoder, index_of
 from disco_lib.index import InvertedIndex
 from disco_lib.vectors import cached_vectors
 
@@ -19,7 +19,7 @@ class Ground:
     """A collection, and what an encoder makes of its passages: vectors (cached) and an index."""
 
     def __init__(
-        self, collection: Collection, encoder: SpladeEncoder, length: int, progress: bool = True
+        self, collection: Collection, encoder: Encoder, length: int, progress: bool = True
     ) -> None:
         self.collection, self.encoder = collection, encoder
         self.length, self.progress = length, progress
@@ -31,9 +31,9 @@ class Ground:
         return cached_vectors(self.encoder, texts, pids, self.length, self.progress).rows
 
     @cached_property
-    def index(self) -> InvertedIndex:
+    def index(self) -> InvertedIndex | DenseIndex:
         """The index over the passages."""
-        return InvertedIndex.build(self.documents, self.collection.pids)
+        return index_of(self.encoder, self.documents, self.collection.pids)
 
     @cached_property
     def texts(self) -> dict[str, str]:

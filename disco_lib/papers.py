@@ -22,10 +22,10 @@ FOLDER = ROOT / "data" / "papers"
 class Claim:
     """A statement of a paper, where it stands, and the comparisons that judge it.
 
-    by_tier: {tier: comparisons} in their place, for a tier whose systems have other names. Without
-    comparisons `why` says why there is no verdict: "published only: ..." where it cannot be
-    measured, "not measured yet: ..." where it can. `note` says where the paper contradicts itself
-    and what the rule had to choose.
+    by_tier: {tier: comparisons} in their place, for a tier whose systems have other names; none for
+    a tier that cannot measure the claim. Without comparisons `why` says why there is no verdict:
+    "published only: ..." where it cannot be measured, "not measured yet: ..." where it can. `note`
+    says where the paper contradicts itself and what the rule had to choose.
     """
 
     id: str

@@ -11,8 +11,8 @@ import torch
 from tqdm.auto import tqdm
 
 from disco_lib.conversations import Turn, context_ids
+from disco_lib.dense_rows import Encoder
 from disco_lib.distil_settings import DistilSettings
-from disco_lib.encoders import SpladeEncoder
 from disco_lib.errors import DiscoError
 from disco_lib.losses import TEACHER_QUERY_PARTS, Objective
 from disco_lib.teachers import DistillationRun
@@ -28,7 +28,7 @@ class Example:
 
 
 def make_examples(
-    student: SpladeEncoder,
+    student: Encoder,
     turns: Sequence[Turn],
     teacher: DistillationRun,
     settings: DistilSettings,
@@ -66,7 +66,7 @@ def make_examples(
 
 
 def _check_teacher_queries(
-    student: SpladeEncoder, teacher: DistillationRun, objective: Objective
+    student: Encoder, teacher: DistillationRun, objective: Objective
 ) -> None:
     parts = [name for name in TEACHER_QUERY_PARTS if objective.uses(name)]
     part = parts[0] if parts else "kl_divergence over the batch"

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from disco_lib.conversations import Limits, Turn, context_ids
 from disco_lib.datasets import Collection
-from disco_lib.encoders import SpladeEncoder
+from disco_lib.dense_rows import DenseIndex, Encoder, index_of
 from disco_lib.errors import DataError, DiscoError, IntegrityError
 from disco_lib.index import InvertedIndex
 from disco_lib.jsonl import clip, no_repeats
@@ -114,7 +114,7 @@ def teach(
     collection: Collection,
     split: str,
     rewrites: Sequence[str],
-    encoder: SpladeEncoder,
+    encoder: Encoder,
     depth: int = 1000,
     missing: str = "rescore",
     max_length: int = 256,
@@ -127,7 +127,7 @@ def teach(
     """
     texts = collection.passage_texts()
     documents = cached_vectors(encoder, texts, collection.pids, max_length, progress).rows
-    index = InvertedIndex.build(documents, collection.pids)
+    index = index_of(encoder, documents, collection.pids)
     turns = collection.iter_turns(split)
     runs = [
         _teach_one(turns, name, encoder, index, depth, max_length, progress) for name in rewrites
@@ -267,8 +267,8 @@ def _halved(text: str) -> bool:
 def _teach_one(
     turns: Sequence[Turn],
     name: str,
-    encoder: SpladeEncoder,
-    index: InvertedIndex,
+    encoder: Encoder,
+    index: InvertedIndex | DenseIndex,
     depth: int,
     max_length: int,
     progress: bool,

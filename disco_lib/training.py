@@ -17,6 +17,7 @@ from transformers import TrainingArguments, set_seed
 
 from disco_lib.collator import Collator
 from disco_lib.datasets import Collection
+from disco_lib.dense_rows import Encoder
 from disco_lib.distil_settings import DistilSettings
 from disco_lib.document_side import (
     DocumentSide,
@@ -49,16 +50,16 @@ DOCUMENT_ENCODER = "document_encoder"
 
 
 def distil(
-    student: SpladeEncoder,
+    student: Encoder,
     collection: Collection,
     teacher: DistillationRun,
     settings: DistilSettings,
     out: str | Path,
     split: str = "train",
-    document_encoder: SpladeEncoder | None = None,
+    document_encoder: Encoder | None = None,
     save_steps: int = 100,
     progress: bool = True,
-) -> SpladeEncoder:
+) -> Encoder:
     """Train `student` on the teacher's scores and write it to the folder `out`.
 
     The student reads settings.input of each turn that the teacher's run holds; documents keep the
@@ -120,12 +121,12 @@ def distil(
                 write_json(folder / STUDENT_SETTINGS, settings.to_dict())
                 write_json(folder / "distil_log.json", log)
         shutil.rmtree(work, ignore_errors=True)
-    return SpladeEncoder.from_pretrained(out, student.device)
+    return type(student).from_pretrained(out, student.device)
 
 
 def _documents(
     collection: Collection,
-    encoder: SpladeEncoder,
+    encoder: Encoder,
     settings: DistilSettings,
     objective: Objective,
     progress: bool,
@@ -141,7 +142,7 @@ def _exact_scores(
     teacher: DistillationRun,
     documents: DocumentSide,
     collection: Collection,
-    encoder: SpladeEncoder,
+    encoder: Encoder,
     settings: DistilSettings,
     objective: Objective,
     progress: bool,
@@ -164,7 +165,7 @@ def _wants_exact_scores(
 
 def _check_exact_scores(
     teacher: DistillationRun,
-    encoder: SpladeEncoder,
+    encoder: Encoder,
     settings: DistilSettings,
     objective: Objective,
 ) -> None:
@@ -181,7 +182,7 @@ def _check_exact_scores(
             )
 
 
-def _check_vocabulary(student: SpladeEncoder, documents: SpladeEncoder) -> None:
+def _check_vocabulary(student: Encoder, documents: Encoder) -> None:
     sizes = (student.vocabulary_size, documents.vocabulary_size)
     words = (student.tokenizer.get_vocab(), documents.tokenizer.get_vocab())
     if sizes[0] != sizes[1] or words[0] != words[1]:
@@ -233,7 +234,7 @@ def _try_sampler(
 
 
 def _trainer(
-    student: SpladeEncoder,
+    student: Encoder,
     examples: Sequence[Example],
     teacher: DistillationRun,
     documents: DocumentSide,
@@ -289,7 +290,7 @@ def _trainer(
     return trainer
 
 
-def _set_dropout(encoder: SpladeEncoder, share: float) -> None:
+def _set_dropout(encoder: Encoder, share: float) -> None:
     for module in encoder.modules():
         if isinstance(module, nn.Dropout):
             module.p = share
