@@ -90,7 +90,8 @@ def test_a_record_is_found_by_the_prompts_text(tier):
 
 def test_the_tiers_ask_for_prompts_that_there_are():
     for name in ("mini", "qrecc"):
-        systems = load_tier(name).systems.values()
-        asked = [system for system in systems if system["run"] == "rewriter"]
+        tier = load_tier(name)
+        asked = [tier.system(system) for system in tier.grid("prompts").values()]
         shots = [len(rewriter_settings(system)["prompt"]["examples"]) for system in asked]
-        assert shots == [0, 1]
+        assert shots == [0, 1] and all(system["run"] == "rewriter" for system in asked)
+        assert not any(system["run"] == "rewriter" for system in tier.systems.values())
