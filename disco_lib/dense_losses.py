@@ -133,12 +133,17 @@ def _kl_part(batch: DenseBatch, temperature: float = 0.1, scaled: bool = False) 
 
 
 def _classical_part(
-    batch: DenseBatch, alpha: float = 0.5, temperature: float = 2.0, scaled: bool = False
+    batch: DenseBatch,
+    alpha: float = 0.5,
+    temperature: float = 2.0,
+    scaled: bool = False,
+    scale: float = 1.0,
 ) -> Tensor:
+    # scale: what a cosine counts as a score; at 1, cosines are too near each other to teach much.
     teacher = _matrix_of_teacher(batch, "classical_distillation")
     similarities = batch.similarities
     labels = torch.arange(len(batch.queries), device=similarities.device)
-    scores = (_without(scores, batch.duplicates) for scores in (similarities, teacher))
+    scores = (_without(scale * scores, batch.duplicates) for scores in (similarities, teacher))
     return classical_distillation(*scores, labels, alpha, temperature, scaled)
 
 

@@ -11,12 +11,11 @@ from typing import Any
 
 from disco_lib.conversations import INPUTS, Limits
 from disco_lib.errors import DiscoError
-from disco_lib.nested_settings import check_fields
+from disco_lib.nested_settings import Range, check_fields, check_number, number_if_written_so
 from disco_lib.sampling import Sampler, WindowSampler
 from disco_lib.sampling_arms import KINDS, sampler_from_dict
 
-#: Setting -> (type, least value or None, greatest value); None: the least itself is not allowed.
-_RANGES: dict[str, tuple[type, float | None, float]] = {
+_RANGES: dict[str, Range] = {
     "epochs": (float, None, math.inf),
     "steps": (int, 1, math.inf),
     "min_depth": (int, 1, math.inf),
@@ -71,10 +70,10 @@ class DistilSettings:
     documents: str = "frozen"
 
     def __post_init__(self) -> None:
-        for name, (kind, least, greatest) in _RANGES.items():
+        for name, allowed in _RANGES.items():
             value = getattr(self, name)
             if not (value is None and name in _OPTIONAL):
-                _check_number(name, value, kind, least, greatest)
+                check_number(name, value, allowed)
         if not isinstance(self.objective, Mapping):
             raise DiscoError(
                 f"Setting 'objective' is {self.objective!r}; give a loss and its weight, as in "
@@ -105,7 +104,10 @@ class DistilSettings:
         unknown = sorted(set(values) - known)
         if unknown:
             raise DiscoError(f"No setting {unknown[0]!r}; there are: {', '.join(sorted(known))}.")
-        nested = {name: _number_if_written_so(name, value) for name, value in values.items()}
+        nested = {
+            name: number_if_written_so(value) if name in _RANGES else value
+            for name, value in values.items()
+        }
         if isinstance(nested.get("limits"), Mapping):
             check_fields("limits", Limits, nested["limits"])
             nested["limits"] = Limits(**nested["limits"])
@@ -119,24 +121,3 @@ class DistilSettings:
         values = json.loads(json.dumps(values))
         absent = object()
         return {k: v for k, v in values.items() if _UNWRITTEN.get(k, absent) != v}
-
-
-def _check_number(name: str, value: Any, kind: type, least: float | None, greatest: float) -> None:
-    allowed = int if kind is int else int | float
-    number = isinstance(value, allowed) and not isinstance(value, bool) and math.isfinite(value)
-    if number and (value > 0 if least is None else value >= least) and value <= greatest:
-        return
-    what = "a whole number" if kind is int else "a number"
-    low = "above 0" if least is None else f"from {least:g}"
-    high = "" if math.isinf(greatest) else f" to {greatest:g}"
-    raise DiscoError(f"Setting {name!r} is {value!r}; give {what} {low}{high}.")
-
-
-def _number_if_written_so(name: str, value: Any) -> Any:
-    # YAML 1.1 reads 5e-4, without a point, as text.
-    if isinstance(value, str) and name in _RANGES:
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value

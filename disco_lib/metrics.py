@@ -23,6 +23,9 @@ METRICS: dict[str, str] = {
     "R@100": "recall@100",
     "nDCG@3": "ndcg@3",
 }
+#: Those that are computed only where they are asked for.
+MORE_METRICS = {"nDCG@10": "ndcg@10"}
+_SPELLINGS = METRICS | MORE_METRICS
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,11 @@ def evaluate(
     """Evaluate a run on the turns that have a relevant passage, or on `turn_ids` among them.
 
     A turn that the run lacks counts 0; equal scores count in the run's order. Raises DiscoError
-    for a metric that is not in METRICS, and for a turn without judgements.
+    for a metric that is not in METRICS or MORE_METRICS, and for a turn without judgements.
     """
-    unknown = [name for name in metrics if name not in METRICS]
+    unknown = [name for name in metrics if name not in _SPELLINGS]
     if unknown:
-        raise DiscoError(f"No metric {unknown[0]!r}; there are: {', '.join(METRICS)}.")
+        raise DiscoError(f"No metric {unknown[0]!r}; there are: {', '.join(_SPELLINGS)}.")
     judged = {
         turn: grades
         for turn, grades in qrels.to_dict().items()
@@ -71,15 +74,17 @@ def evaluate(
         table = ranx.evaluate(
             Qrels(grades),
             Run({turn: _by_rank(results.get(turn, {}), numbers) for turn in chosen}),
-            [METRICS[name] for name in metrics],
+            [_SPELLINGS[name] for name in metrics],
             return_mean=False,
             make_comparable=True,
         )
-    columns = table if isinstance(table, dict) else {METRICS[metrics[0]]: table}
+    columns = table if isinstance(table, dict) else {_SPELLINGS[metrics[0]]: table}
     # ranx sorts turns by id; give them back in the order asked for.
     place = {turn: i for i, turn in enumerate(sorted(chosen))}
     order = np.array([place[turn] for turn in chosen])
-    return Evaluation(chosen, {name: np.asarray(columns[METRICS[name]])[order] for name in metrics})
+    return Evaluation(
+        chosen, {name: np.asarray(columns[_SPELLINGS[name]])[order] for name in metrics}
+    )
 
 
 def remove_earlier_answers(run: Run, turns: Iterable[Turn], texts: Mapping[str, str]) -> Run:

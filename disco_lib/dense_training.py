@@ -1,0 +1,230 @@
+"""distil_dense(): teacher's scores of pairs -> selection -> hybrid losses -> a dense student."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import TrainingArguments, set_seed
+
+from disco_lib.dense_collator import DenseCollator, PairExample
+from disco_lib.dense_encoder import REBUILD, DenseEncoder
+from disco_lib.dense_head import projection_head
+from disco_lib.dense_losses import DenseObjective
+from disco_lib.dense_settings import DenseSettings
+from disco_lib.dense_trainer import DenseTrainer
+from disco_lib.encoders import STUDENT_SETTINGS
+from disco_lib.errors import DiscoError
+from disco_lib.pair_set import Chosen, PairSet, choose
+from disco_lib.pairs import Pair
+from disco_lib.schedule import Schedule
+from disco_lib.storage import (
+    MANIFEST,
+    atomic_folder,
+    open_sealed,
+    read_json,
+    sha256_texts,
+    sole_writer,
+    work_folder,
+    write_json,
+)
+from disco_lib.whole_checkpoints import last_checkpoint
+
+FORMAT = "disco-dense-student-1"
+LOG = "distil_log.json"
+SELECTED = "selected_pairs.json"
+
+
+def starting_student(base: DenseEncoder, settings: DenseSettings) -> DenseEncoder:
+    """The student before training: the base's first layers, pooling, and a head drawn by the seed.
+
+    Its vectors have unit length. Raises DiscoError for more layers than the base has.
+    """
+    layers = base.layers if settings.layers is None else settings.layers
+    head = nn.Sequential()
+    if settings.projection is not None:
+        head = projection_head(
+            base.width,
+            settings.projection,
+            settings.head_dropout,
+            settings.layer_norm,
+            settings.seed,
+        )
+    student = base.first_layers(layers, settings.pooling, head, normalize=True)
+    if settings.dropout is not None:
+        for module in student.model.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = settings.dropout
+    return student
+
+
+def distil_dense(
+    teacher: DenseEncoder,
+    pairs: Sequence[Pair],
+    settings: DenseSettings,
+    out: str | Path,
+    base: DenseEncoder | None = None,
+    teacher_length: int = 256,
+    save_steps: int = 100,
+    progress: bool = True,
+) -> DenseEncoder:
+    """Train a dense student on the teacher's similarities of pairs and write it to `out`.
+
+    The student starts from `base`, by default the teacher, as `starting_student` says. The
+    teacher reads teacher_length tokens; its embeddings come from the cache. Every `save_steps`
+    steps a checkpoint is written; after an interruption the same call goes on from the last one
+    and ends with the same weights. A finished `out` of the same settings is loaded, not trained
+    again. Raises DiscoError where no pair is selected, and for an `out` of other settings.
+    """
+    out = Path(out)
+    base = teacher if base is None else base
+    identity = {
+        "settings": settings.to_dict(),
+        "teacher": teacher.fingerprint(),
+        "teacher_length": teacher_length,
+        "base": base.fingerprint(),
+        "pairs": sha256_texts(text for pair in pairs for text in (pair.query, pair.document)),
+    }
+    with sole_writer(out):
+        work = work_folder(out, identity)
+        if not _finished(out, identity):
+            annotated = PairSet.of(pairs, teacher, teacher_length, progress).ranked_for(settings)
+            chosen = choose(annotated, settings)
+            student = starting_student(base, settings)
+            trainer = _trainer(student, annotated, chosen, settings, work, save_steps, progress)
+            trainer.train(resume_from_checkpoint=last_checkpoint(work, REBUILD))
+            _write(out, identity, student, annotated, chosen, settings, trainer)
+        shutil.rmtree(work, ignore_errors=True)
+    return DenseEncoder.from_pretrained(out, base.device)
+
+
+def read_dense_log(student: str | Path) -> list[dict[str, float]]:
+    """The training log of a finished student: one entry a logging step, every loss part by name.
+
+    Raises IntegrityError for a student with a file that is missing or has changed.
+    """
+    return _sealed_json(Path(student), LOG)
+
+
+def selected_turns(student: str | Path) -> list[str]:
+    """Turn ids of the pairs that a finished student was trained on. Raises as `read_dense_log`."""
+    return _sealed_json(Path(student), SELECTED)
+
+
+def training_steps(pairs: int, settings: DenseSettings) -> int:
+    """Steps of a training on so many selected pairs."""
+    each = max(1, pairs // settings.batch_size)
+    return settings.steps or max(1, round(each * settings.epochs))
+
+
+def _sealed_json(student: Path, name: str) -> Any:
+    open_sealed(student, REBUILD, quick=True)
+    return read_json(student / name)
+
+
+def _trainer(
+    student: DenseEncoder,
+    pairs: PairSet,
+    chosen: Chosen,
+    settings: DenseSettings,
+    work: Path,
+    save_steps: int,
+    progress: bool,
+) -> DenseTrainer:
+    tokens = _tokens(student, pairs, settings)
+    examples = _examples(student, pairs, chosen, settings, tokens)
+    schedule = Schedule(examples, settings)
+    set_seed(settings.seed)
+    cuda = student.device.type == "cuda"
+    arguments = TrainingArguments(
+        output_dir=str(work),
+        per_device_train_batch_size=settings.batch_size,
+        num_train_epochs=1,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="linear",
+        warmup_steps=round(settings.warmup * schedule.steps),
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        train_sampling_strategy="sequential",
+        save_strategy="steps",
+        save_steps=save_steps,
+        # Trainings are short; and so a checkpoint falls on a log entry, and no part's sum is lost.
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        bf16=cuda and torch.cuda.is_bf16_supported(),
+        use_cpu=not cuda,
+        dataloader_pin_memory=False,
+        remove_unused_columns=False,
+        disable_tqdm=not progress,
+        report_to=[],
+        seed=settings.seed,
+    )
+    trainer = DenseTrainer(
+        student,
+        DenseObjective(settings.objective),
+        pairs,
+        settings.queue,
+        args=arguments,
+        train_dataset=schedule,
+        data_collator=DenseCollator(student, pairs, tokens, settings),
+    )
+    for callback in list(trainer.callback_handler.callbacks):
+        if type(callback).__name__ in ("PrinterCallback", "NotebookProgressCallback"):
+            trainer.remove_callback(type(callback))
+    return trainer
+
+
+def _tokens(student: DenseEncoder, pairs: PairSet, settings: DenseSettings) -> list[list[int]]:
+    """Token ids of every distinct document."""
+    texts = [pairs.pairs[place].document for place in pairs.pool.first]
+    return student.token_ids(texts, settings.document_length)
+
+
+def _examples(
+    student: DenseEncoder,
+    pairs: PairSet,
+    chosen: Chosen,
+    settings: DenseSettings,
+    documents: Sequence[list[int]],
+) -> list[PairExample]:
+    places = chosen.places.tolist()
+    queries = student.token_ids([pairs.pairs[i].query for i in places], settings.query_length)
+    return [
+        PairExample(place, ids, documents[pairs.pool.numbers[place]])
+        for place, ids in zip(places, queries, strict=True)
+    ]
+
+
+def _write(
+    out: Path,
+    identity: dict[str, Any],
+    student: DenseEncoder,
+    pairs: PairSet,
+    chosen: Chosen,
+    settings: DenseSettings,
+    trainer: DenseTrainer,
+) -> None:
+    # In one order of keys, whatever part of the log came back from a checkpoint.
+    history = trainer.state.log_history
+    log = [dict(sorted(entry.items())) for entry in history if "loss" in entry]
+    with atomic_folder(out, format=FORMAT, identity=identity) as folder:
+        student.save_pretrained(folder)
+        write_json(folder / STUDENT_SETTINGS, settings.to_dict())
+        write_json(folder / LOG, log)
+        write_json(folder / SELECTED, [pairs.pairs[i].turn_id for i in chosen.places])
+
+
+def _finished(out: Path, identity: dict[str, Any]) -> bool:
+    if not (out / MANIFEST).is_file():
+        return False
+    stored = open_sealed(out, REBUILD).get("identity")
+    if stored != json.loads(json.dumps(identity)):
+        raise DiscoError(
+            f"{out}: holds a student of other settings. Choose another folder, or remove it."
+        )
+    return True
