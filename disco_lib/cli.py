@@ -439,15 +439,22 @@ def measure(
     again: Annotated[
         bool, typer.Option("--again", help="Measure although there is a record.")
     ] = False,
+    dense: Annotated[
+        bool, typer.Option("--dense", help="The dense systems and grids, instead of the others.")
+    ] = False,
 ) -> None:
     """Run the systems of a tier that have no record yet, and write data/measured/TIER/*.json."""
+    from disco_lib.dense_experiments import DenseLaboratory
     from disco_lib.experiments import Laboratory
+    from disco_lib.tiers import load_tier
 
-    laboratory = Laboratory(tier)
-    chosen = system or list(laboratory.tier.systems)
+    settings = load_tier(tier)
+    chosen = system or list(settings.dense_systems if dense else settings.systems)
     for name in chosen:
-        laboratory.tier.system(name)  # an unknown name is told now, not after hours
+        settings.system(name)  # an unknown name is told now, not after hours
+    plain, pairs = Laboratory(settings), functools.cache(lambda: DenseLaboratory(settings))
     for name in chosen:
+        laboratory = pairs() if settings.is_dense(name) else plain
         record = laboratory.measure(name, publish=True, again=again)
         numbers = "  ".join(f"{m} {record.mean(m):.4f}" for m in ("MRR@10", "R@10", "R@100"))
         typer.echo(f"{name:<32} {numbers}  ({len(record.turn_ids)} turns)")

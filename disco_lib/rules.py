@@ -13,8 +13,11 @@ from disco_lib.errors import DataError
 DIRECTIONS = ("greater", "less", "different", "similar", "not greater", "not less")
 #: Directions that say how much does not count.
 WITH_MARGIN = ("similar", "not greater", "not less")
-#: What a query costs: one number a seed, as records keep it.
-COSTS = ("active_terms", "flops", "search_ms")
+#: What dense systems have one number of a seed: operations to encode a query, operations of the
+#: training, and the agreement of two orders of one list of pairs (see `dense_experiments`).
+DENSE_COSTS = ("query_flops", "training_flops", "agreement@10")
+#: What a query costs, and what else is one number a seed, as records keep it.
+COSTS = ("active_terms", "flops", "search_ms", *DENSE_COSTS)
 #: The costs of which records keep every turn's value too.
 TURN_COSTS = ("active_terms",)
 #: Kept for every turn beside the metrics; no cost.

@@ -4,13 +4,14 @@ import pytest
 
 from disco_lib import papers
 from disco_lib.errors import DataError, DiscoError
-from disco_lib.metrics import METRICS
+from disco_lib.metrics import METRICS, MORE_METRICS
+from disco_lib.pair_values import PAIR_MEASURES
 from disco_lib.papers import FOLDER, load_paper, paper_names
 from disco_lib.rules import COSTS, DIRECTIONS, OF_TURNS
 from disco_lib.tiers import FOLDER as TIERS
 from disco_lib.tiers import load_tier
 
-PREFIXES = {"disco": "disco-", "efficiency": "eff-"}
+PREFIXES = {"disco": "disco-", "efficiency": "eff-", "selective": "sel-"}
 COLUMNS = {"R@100", "R@10", "MRR", "nDCG@3"}
 GOOD = """
 title: A title
@@ -47,7 +48,7 @@ def row_values(table, method, data):
 
 
 def test_papers_that_are_there():
-    assert {"disco", "efficiency"} <= set(paper_names())
+    assert {"disco", "efficiency", "selective"} <= set(paper_names())
     assert len(load_paper("efficiency").claims) == 4
 
 
@@ -184,6 +185,73 @@ def test_a_row_has_either_a_counterpart_or_a_reason(write, fields):
         load_paper("p")
 
 
+# The report on selective distillation
+
+
+# Typed from its pages, not from the YAML file.
+@pytest.mark.parametrize(
+    ("table", "method", "data", "expected"),
+    [
+        ("1", "Hybrid", "QReCC", [0.3531, 0.1454, 0.4, 0.7347, 0.6672]),
+        ("1", "Contrastive + KL", "QReCC", [None] * 5),
+        ("2", "None (All data)", "QReCC", [61344, None, None, None]),
+        ("2", "80th Percentile", "QReCC", [12269, 0.3531, 0.1454, 0.4]),
+        ("2", "Stratified", "QReCC", [14000, None, None, None]),
+        ("3", "KD (baseline)", "unnamed", [0.438, 0.78]),
+        ("3", "SD (alpha 0.5, T 2, threshold 0.7)", "unnamed", [0.445, 0.63]),
+        ("3", "SD (alpha 0.5, T 4, threshold 0.7)", "unnamed", [0.443, 0.65]),
+        ("3", "SD (alpha 0.5, T 2, threshold 0.9)", "unnamed", [0.437, 0.58]),
+    ],
+)
+def test_numbers_of_the_report(table, method, data, expected):
+    values = load_paper("selective").row(table, method)["values"][data]
+    assert list(values.values()) == expected
+
+
+def test_cells_that_were_never_filled_are_marked():
+    tables = load_paper("selective").tables
+    empty = {"1": 20, "2": 12, "3": 0}
+    for number, table in tables.items():
+        unfilled = 0
+        for row in table["rows"]:
+            ((data, values),) = row["values"].items()
+            nulls = [[data, metric] for metric, value in values.items() if value is None]
+            assert row.get("unfilled", []) == nulls, row["method"]
+            unfilled += len(nulls)
+        assert unfilled == empty[number]
+    assert [len(table["rows"]) for table in tables.values()] == [5, 5, 8]
+
+
+def test_the_report_agrees_with_itself():
+    report = load_paper("selective")
+    hybrid = report.row("1", "Hybrid")["values"]["QReCC"]
+    for name, metric in (("pearson", "Pearson"), ("mae", "MAE"), ("recall-at-10", "R@10"),
+                         ("ndcg-at-10", "nDCG@10"), ("f1", "F1")):  # fmt: skip
+        assert report.fact(name)["value"] == hybrid[metric]
+    pairs = {r["method"]: r["values"]["QReCC"]["pairs"] for r in report.tables["2"]["rows"]}
+    assert pairs["None (All data)"] == report.fact("pairs")["value"]
+    assert pairs["80th Percentile"] == report.fact("selected-pairs")["value"]
+    precision, recall = report.fact("precision")["value"], report.fact("recall")["value"]
+    f1 = 2 * precision * recall / (precision + recall)
+    assert f1 == pytest.approx(report.fact("f1")["value"], abs=5e-5)
+
+
+def test_rules_of_the_report_use_whole_grids():
+    tier, claims = load_tier("mini"), {c.id: c for c in load_paper("selective").claims}
+
+    def systems(name):
+        return {system for item in claims[name].comparisons for system in item.systems}
+
+    assert systems("sel-sd-best") == {"dense-kd", *tier.grid("sd").values()}
+    assert systems("sel-lambda-mae") == set(tier.grid("regression-weight").values())
+    assert systems("sel-temperature-range") == set(tier.grid("temperature").values())
+    assert systems("sel-hard-negatives") == set(tier.grid("negatives").values())
+    recipe = load_paper("selective").recipe
+    assert list(map(float, tier.grid("regression-weight"))) == recipe["regression_weights"]
+    assert list(map(float, tier.grid("temperature"))) == recipe["temperatures"]
+    assert list(tier.grid("projection")) == ["none", *map(str, recipe["projections"])]
+
+
 # Claims against the tiers
 
 
@@ -223,7 +291,14 @@ def test_comparisons_are_measurable():
     }  # their queries have no vectors
     for claim in all_claims():
         for item in claim.comparisons:
-            assert item.metric in {*METRICS, *COSTS, *OF_TURNS}, claim.id
+            dense = claim.paper == "selective"
+            known = {
+                *METRICS,
+                *COSTS,
+                *OF_TURNS,
+                *((*MORE_METRICS, *PAIR_MEASURES) if dense else ()),
+            }
+            assert item.metric in known, claim.id
             assert item.direction in DIRECTIONS and item.a != item.b
             if item.metric in COSTS:
                 assert not {*item.systems} & unweighted, claim.id
@@ -288,7 +363,7 @@ def test_a_paper_is_read(write):
 
 def test_unknown_names_list_the_known_ones():
     disco = load_paper("disco")
-    with pytest.raises(DiscoError, match="disco, efficiency"):
+    with pytest.raises(DiscoError, match="disco, efficiency, selective"):
         load_paper("no-such-paper")
     with pytest.raises(DiscoError, match="no table '9'; there are: 1, 2, 3, 4"):
         disco.row("9", "DiSCo KLD")

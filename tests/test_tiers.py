@@ -73,3 +73,33 @@ def test_a_student_that_reads_rewrites_needs_them():
     mini = load_tier("mini")
     student = {"run": "student", "teachers": ["gold"], "input": "rewrite:smollm2"}
     assert replace(mini, systems={"student": student}, grids={}).llm_calls("student") == 1
+
+
+# The dense part
+
+
+def test_the_dense_part_is_apart_from_the_other_systems():
+    mini = load_tier("mini")
+    assert mini.is_dense("dense-hybrid") and not mini.is_dense("student-kl")
+    assert "dense-hybrid" not in mini.systems and mini.has("dense-hybrid")
+    assert mini.dense_systems["bm25-rewrite"]["run"] == "bm25"
+    assert mini.rewriters("dense-hybrid") == [mini.dense["rewriter"]]
+    assert mini.label("temperature-0.2") == "Temperature 0.2"
+
+
+@pytest.mark.parametrize("name", tier_names())
+def test_tiers_share_their_dense_systems(name):
+    tier = load_tier(name)
+    for grid in ("selection", "hybrid", "temperature", "projection", "negatives", "sd", "kd-size"):
+        values = tier.grid(grid)
+        assert values == load_tier("mini").grid(grid)
+        assert all(tier.has(system) for system in values.values())
+    assert set(tier.grid("hybrid").values()) & {"dense-hybrid"}
+    assert tier.grid("regression-weight")["0"] == tier.grid("hybrid")["contrastive"]
+
+
+def test_a_tier_may_have_no_dense_part():
+    tier = replace(load_tier("mini"), dense={})
+    assert not tier.dense_systems and not tier.has("dense-hybrid")
+    with pytest.raises(DiscoError, match="no grid 'hybrid'"):
+        tier.grid("hybrid")

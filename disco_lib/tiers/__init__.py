@@ -16,6 +16,10 @@ from disco_lib.grids import expand
 
 FOLDER = Path(__file__).parent
 RUNS = ("bm25", "encoder", "aggregate", "rewriter", "student", "blend", "fusion")
+#: Those of `dense_experiments`.
+DENSE_RUNS = ("dense", "dense-student")
+#: The dense systems and grids that tiers share; a tier's own go before.
+SHARED_DENSE = FOLDER / "shared" / "dense.yaml"
 #: Between a system and the data that it is taken to: "student-kl@ood".
 AT = "@"
 
@@ -39,6 +43,13 @@ class Tier:
     systems with one setting varied (see `grids.expand`); elsewhere: other data that a system can be
     taken to as it is, {name: data, split, evaluation}; draft: settings of a quicker training, and
     its seeds, for a chapter that finds no record; language_models: the rewrites that one wrote.
+
+    dense: what dense encoders are run with (see `dense_experiments`), empty where there are none:
+    teacher; base, whose first layers a student is made of, the teacher where it is not given;
+    rewriter, whose rewrite is a pair's query; teacher_length, tokens that the teacher reads;
+    selected, the percentile of the teacher's training scores from which a held-out pair counts as
+    selected; student, settings that all dense students share; systems and grids; draft_share, of a
+    training's length where a chapter finds no record.
     """
 
     name: str
@@ -57,28 +68,41 @@ class Tier:
     elsewhere: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     draft: Mapping[str, Any] = field(default_factory=dict)
     language_models: tuple[str, ...] = ()
+    dense: Mapping[str, Any] = field(default_factory=dict)
 
     def system(self, name: str) -> Mapping[str, Any]:
         """The settings of one system, wherever it is taken; DiscoError lists the systems."""
         base, _, there = name.partition(AT)
-        for systems in (self.systems, self._grids[1], self._own(there)):
+        places = (self.systems, self._grids[1], self.dense_systems, self._own(there))
+        for systems in places:
             if base in systems:
                 return systems[base]
-        known = ", ".join([*self.systems, *self._grids[1], *self._own(there)])
+        known = ", ".join(name for systems in places for name in systems)
         raise DiscoError(f"Tier {self.name} has no system {base!r}; there are: {known}.")
 
     def has(self, name: str) -> bool:
         """Whether the tier has this system, and the place where one is named."""
         base, _, place = name.partition(AT)
-        known = base in self.systems or base in self._grids[1] or base in self._own(place)
+        places = (self.systems, self._grids[1], self.dense_systems, self._own(place))
+        known = any(base in systems for systems in places)
         return known and (not place or place in self.elsewhere)
+
+    @property
+    def dense_systems(self) -> Mapping[str, Mapping[str, Any]]:
+        """The systems of the tier's dense part by name, those of its grids after the listed ones"""
+        return {**self.dense.get("systems", {}), **self._dense_grids[1]}
+
+    def is_dense(self, name: str) -> bool:
+        """Whether a system is one of `dense_experiments`."""
+        return self.system(name)["run"] in DENSE_RUNS
 
     def grid(self, name: str) -> dict[str, str]:
         """{value as text: system's name} of one grid; DiscoError lists the grids there are."""
-        if name not in self.grids:
-            known = ", ".join(self.grids) or "none"
-            raise DiscoError(f"Tier {self.name} has no grid {name!r}; there are: {known}.")
-        return dict(self._grids[0][name])
+        for grids in (self._grids[0], self._dense_grids[0]):
+            if name in grids:
+                return dict(grids[name])
+        known = ", ".join([*self._grids[0], *self._dense_grids[0]]) or "none"
+        raise DiscoError(f"Tier {self.name} has no grid {name!r}; there are: {known}.")
 
     def place(self, name: str) -> Place:
         """Where a system is evaluated: the tier's test split, or what follows its "@"."""
@@ -97,6 +121,8 @@ class Tier:
         if system["run"] == "fusion":
             parts = (f"{part}{AT}{there}" if there else part for part in system["of"])
             return list(dict.fromkeys(r for part in parts for r in self.rewriters(part)))
+        if system["run"] in DENSE_RUNS:
+            return [self.dense["rewriter"]]
         inputs = system.get("inputs") or [system.get("input", self.distil.get("input", ""))]
         return [given.removeprefix("rewrite:") for given in inputs if given.startswith("rewrite:")]
 
@@ -114,7 +140,7 @@ class Tier:
     def names(self) -> list[str]:
         """Every system, those of the grids after the listed ones, and where each is taken."""
         taken = (f"{n}{AT}{p}" for p in self.elsewhere for n in self.taken_to(p))
-        return [*self.systems, *self._grids[1], *taken]
+        return [*self.systems, *self._grids[1], *self.dense_systems, *taken]
 
     def taken_to(self, place: str) -> list[str]:
         """The systems that are taken to a place, without its name; those that it alone has last."""
@@ -125,13 +151,28 @@ class Tier:
         return self.elsewhere.get(place, {}).get("own", {})
 
     @cached_property
-    def _grids(self) -> tuple[dict[str, dict[str, str]], dict[str, dict[str, Any]]]:
-        names: dict[str, dict[str, str]] = {}
-        every: dict[str, dict[str, Any]] = {}
-        for name, grid in self.grids.items():
-            names[name], new = expand(name, grid, {**self.systems, **every}, self.distil)
-            every |= new
-        return names, every
+    def _grids(self) -> Grids:
+        return _expanded(self.grids, self.systems, self.distil)
+
+    @cached_property
+    def _dense_grids(self) -> Grids:
+        grids, systems = (self.dense.get(key, {}) for key in ("grids", "systems"))
+        return _expanded(grids, systems, self.dense.get("student", {}))
+
+
+#: Names of each grid's systems by value, and the systems that are new.
+Grids = tuple[dict[str, dict[str, str]], dict[str, dict[str, Any]]]
+
+
+def _expanded(
+    grids: Mapping[str, Any], systems: Mapping[str, Any], shared: Mapping[str, Any]
+) -> Grids:
+    names: dict[str, dict[str, str]] = {}
+    every: dict[str, dict[str, Any]] = {}
+    for name, grid in grids.items():
+        names[name], new = expand(name, grid, {**systems, **every}, shared)
+        every |= new
+    return names, every
 
 
 def tier_names() -> list[str]:
@@ -151,7 +192,7 @@ def load_tier(name: str | None = None) -> Tier:
         raise DiscoError(f"No tier {name!r}; there are: {known}. Set DISCO_TIER or --tier.")
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     try:
-        tier = Tier(name=name, **{**content, **_tuples(content)})
+        tier = Tier(name=name, **{**content, **_tuples(content), "dense": _dense(content)})
     except (TypeError, KeyError) as error:
         raise DataError(path, None, None, str(error), "Compare it with mini.yaml.") from error
     try:
@@ -169,10 +210,20 @@ def _tuples(content: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _dense(content: Mapping[str, Any]) -> dict[str, Any]:
+    own = content.get("dense")
+    if not own:
+        return {}
+    shared = yaml.safe_load(SHARED_DENSE.read_text(encoding="utf-8"))
+    both = {key: {**shared[key], **own.get(key, {})} for key in ("student", "systems", "grids")}
+    return {**own, **both}
+
+
 def _check(tier: Tier, name: str) -> None:
     settings = tier.system(name)
-    if settings.get("run") not in RUNS:
-        raise DiscoError(f"{name} has no known 'run'; use one of {', '.join(RUNS)}.")
+    if settings.get("run") not in (*RUNS, *DENSE_RUNS):
+        known = ", ".join((*RUNS, *DENSE_RUNS))
+        raise DiscoError(f"{name} has no known 'run'; use one of {known}.")
     there = name.partition(AT)[2]
     for part in settings.get("of", ()):
         tier.system(f"{part}{AT}{there}")
