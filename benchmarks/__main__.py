@@ -10,7 +10,7 @@ from disco_lib.cli import plain_errors
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-NAMES = ("search", "growth", "encoding", "training")
+NAMES = ("search", "growth", "encoding", "training", "deployment")
 
 
 @app.command()
@@ -45,6 +45,10 @@ def main(
         from benchmarks.training import measure_training
 
         measure_training([32, 128])
+    if "deployment" in chosen:
+        from benchmarks.deployment import measure_deployment
+
+        measure_deployment()
 
 
 if __name__ == "__main__":
