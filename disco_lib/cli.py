@@ -449,6 +449,8 @@ def measure(
     from disco_lib.tiers import load_tier
 
     settings = load_tier(tier)
+    if dense and not settings.dense_systems:
+        raise DiscoError(f"--dense: tier {tier} has no dense systems. Leave it out.")
     chosen = system or list(settings.dense_systems if dense else settings.systems)
     for name in chosen:
         settings.system(name)  # an unknown name is told now, not after hours

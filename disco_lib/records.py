@@ -37,7 +37,7 @@ class Record:
     without training has the seed "-". depths and conversations: of each turn, from 1, and its
     conversation's id; turn_costs: {seed: {"active_terms", "kl", "best_score": per turn}}, None for
     a turn without one; best_score: of the first passage. What records from before it was kept do
-    not have is empty.
+    not have is empty. What dense systems keep besides, `dense_experiments` says.
     """
 
     tier: str

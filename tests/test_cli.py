@@ -1,5 +1,6 @@
 """The disco command: what it prints, what it writes, and how it refuses."""
 
+import dataclasses
 import json
 import os
 import re
@@ -830,6 +831,29 @@ systems:
     expected = experiments.Laboratory("tiny", progress=False).measure("alone")
     assert record.values == expected.values and record.system == "alone"
     assert claims_module.tiers_measured() == ["tiny"]
+
+
+def test_measure_takes_the_dense_systems_alone(
+    collection_folder, encoder_folder, dense_encoder, measured, tmp_path, monkeypatch
+):
+    dense_encoder.save_pretrained(tmp_path / "teacher")
+    teacher = {"run": "dense", "encoder": "teacher"}
+    lexical = {"run": "bm25", "input": "rewrite:gold"}
+    dense = {
+        "teacher": str(tmp_path / "teacher"), "rewriter": "gold", "teacher_length": 32,
+        "selected": 80, "student": {}, "systems": {"one": teacher, "words": lexical},
+    }  # fmt: skip
+    tier = tiers.Tier(
+        "tiny", "for tests", str(collection_folder), "train", "test", str(encoder_folder),
+        (1,), 20, 20, {"later_turns": True}, {"document_length": 32},
+        {"plain": {"run": "encoder", "input": "utterance"}}, dense=dense,
+    )  # fmt: skip
+    monkeypatch.setattr(tiers, "load_tier", lambda name: tier)
+    lines = done("measure", "--tier", "tiny", "--dense").splitlines()
+    assert [line.split()[0] for line in lines] == ["one", "words"]
+    assert read_record(measured / "tiny" / "one.json").mean("MAE") == 0
+    monkeypatch.setattr(tiers, "load_tier", lambda name: dataclasses.replace(tier, dense={}))
+    refused(["measure", "--tier", "tiny", "--dense"], "tier tiny has no dense systems")
 
 
 def test_measure_refuses(measured):
