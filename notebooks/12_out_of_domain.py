@@ -597,6 +597,40 @@ rows.sort(key=lambda row: (row["tier"], row["share"]))
 Table.of(rows or [{"record": "none"}])
 
 # %% [markdown]
+# What else could make a student better, in domain first of all? On qrecc the
+# grid `tries` changes one thing at a time: a longer training, a longer
+# input, first turns too, more passages a turn, the hardest ones, those of
+# the whole batch, a contrastive term, a warm-up on the user's questions
+# alone, more layers, wider ones (the new weights start silent, see
+# `disco_lib/growth.py`). One seed each, beside the same seed of the student
+# without the change, on development turns: this table is for choosing.
+
+# %%
+from disco_lib.tiers import load_tier
+from disco_lib.tries import beside_teacher_rows, tried_rows
+
+rows = [
+    {"tier": tier} | row
+    for tier, found in stored.items()
+    for row in tried_rows(load_tier(tier), found)
+]
+Table.of(rows or [{"record": "none"}])
+
+# %% [markdown]
+# And where does the teacher stand? On the turns that have a person's
+# rewrite, the only ones on which it can be asked:
+
+# %%
+BESIDE = ["bm25-conversation", "student-kl", "student-kl-mean"]
+BESIDE += ["blend-seed", "blend"]
+rows = [
+    {"tier": tier} | row
+    for tier, found in others.items()
+    for row in beside_teacher_rows(found, BESIDE, "splade-rewrite")
+]
+Table.of(rows or [{"record": "none"}])
+
+# %% [markdown]
 # ## On CAsT 2020
 #
 # The tier above was written for the book, and its two foreign domains with

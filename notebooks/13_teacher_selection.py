@@ -53,6 +53,7 @@ CLAIMS = [
     "disco-weak-teacher",
     "disco-better-teacher",
     "disco-multi-out-of-domain",
+    "disco-multi-reasons",
 ]
 claims = [find_claim("disco", name) for name in CLAIMS]
 Words("\n\n".join(claim_words(claim).text for claim in claims))
@@ -619,6 +620,44 @@ for tier, kept in stored.items():
         calls = dict(zip(pair, ("several", "one"), strict=True))
         rows += [where | row for row in gain_rows(tested, calls)]
 Table.of(rows or [{"record": "none"}])
+
+# %% [markdown]
+# But a mean of teachers also has more turns to learn from than one teacher:
+# each turn that has any of the rewrites. So the tier has a grid `teachers`,
+# of shorter trainings on the turns alone that have both a person's and
+# GPT-3.5's rewrite. How many turns each student was taught on, and what it
+# does:
+
+# %%
+from disco_lib.gains import with_interval
+from disco_lib.tiers import load_tier
+
+STUDENTS = ["student-kl", "student-kl-llm", "student-kl-mean"]
+rows, same_turns = [], []
+for tier, kept in stored.items():
+    if tier == lab.tier.name:
+        continue
+    grid = load_tier(tier).grids.get("teachers")
+    sets = load_tier(tier).grid("teachers") if grid else {}
+    for name in [*STUDENTS, *sets.values()]:
+        if name in kept:
+            turns = kept[name].cost("taught_turns")
+            row = {"tier": tier, "student": kept[name].label}
+            row["turns"] = "" if np.isnan(turns) else f"{turns:,.0f}"
+            row["MRR@10"] = with_interval(point(kept[name], "MRR@10"))
+            row["R@100"] = f"{kept[name].mean('R@100'):.3f}"
+            rows.append(row)
+    there = [value for value, name in sets.items() if name in kept]
+    both = {value: kept[sets[value]] for value in there}
+    pairs = [(there[-1], value) for value in there[:-1]]
+    same_turns += gain_rows(gains(both, pairs, METRICS)) if pairs else []
+Table.of(rows or [{"record": "none"}])
+
+# %% [markdown]
+# The students of the same turns, both teachers against each alone:
+
+# %%
+Table.of(same_turns or [{"record": "none"}])
 
 # %% [markdown]
 # ## The verdicts
