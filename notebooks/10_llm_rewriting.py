@@ -635,6 +635,31 @@ verdict_words(judge(claims["disco-latency"], lab.tier.name))
 # What we have measured agrees with it in kind: a rewrite takes seconds, or
 # a good part of one, where a student takes milliseconds.
 #
+# A third claim stands in appendix C, where the paper chooses its prompt:
+
+# %%
+one_shot = find_claim("disco", "disco-one-shot")
+claim_words(one_shot)
+
+# %% [markdown]
+# Eight turns could not judge it. The grid `prompts` of the tier has our model
+# rewrite every test turn with the example and without, which takes a
+# quarter of an hour each. Where there are records, this is what they say;
+# beside it the first claim once more, over all turns instead of those that
+# have lost a word:
+
+# %%
+from disco_lib.claims import tiers_measured
+from disco_lib.tables import verdicts_by_tier
+
+judged = [
+    judge(c, tier) for c in (claim, one_shot) for tier in tiers_measured()
+]
+verdicts_by_tier(judged) if any(v.findings for v in judged) else Words(
+    "No tier has stored records of these systems."
+)
+
+# %% [markdown]
 # ## The paper's rewriters
 #
 # ```{admonition} On an A100
