@@ -58,6 +58,7 @@ class Laboratory:
         self.progress = progress
         self._grounds: dict[tuple[str, str], Ground] = {}
         self._dense: dict[str, DenseRowEncoder] = {}
+        self._fingerprints: dict[int, tuple[Encoder, str]] = {}
 
     # What systems are run on
 
@@ -74,6 +75,12 @@ class Laboratory:
         if own not in self._dense:
             self._dense[own] = DenseRowEncoder.from_pretrained(own)
         return self._dense[own]
+
+    def _known_by(self, encoder: Encoder) -> str:
+        # Reading all weights takes a while, and nothing trains these: students are copies.
+        if id(encoder) not in self._fingerprints:
+            self._fingerprints[id(encoder)] = (encoder, encoder.fingerprint())
+        return self._fingerprints[id(encoder)][1]
 
     @property
     def collection(self) -> Collection:
@@ -134,7 +141,7 @@ class Laboratory:
         if system["run"] == "fusion":
             return common | {"of": [self.settings(part) for part in self._parts(name)]}
         limits = self.base_settings.to_dict()["limits"]
-        common |= {"encoder": self.encoder_of(name).fingerprint(), "limits": limits}
+        common |= {"encoder": self._known_by(self.encoder_of(name)), "limits": limits}
         common["document_length"] = self.base_settings.document_length
         if system["run"] == "rewriter":
             common |= rewriter_settings(system)
@@ -191,7 +198,7 @@ class Laboratory:
             "collection": self.collection.fingerprint,
             "split": self.tier.train,
             "rewrites": list(rewrites),
-            "encoder": encoder.fingerprint(),
+            "encoder": self._known_by(encoder),
             "depth": self.tier.teacher_depth,
             "length": length,
         }
@@ -265,7 +272,7 @@ class Laboratory:
             "teacher_depth": self.tier.teacher_depth,
             "collection": self.collection.fingerprint,
             "train": self.tier.train,
-            "encoder": self.encoder_of(name).fingerprint(),
+            "encoder": self._known_by(self.encoder_of(name)),
         }
         if system.get("missing", "rescore") != "rescore":
             decides["missing"] = system["missing"]
