@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from disco_lib.claims import Verdict
-from disco_lib.tables import GLUE, Table
+from disco_lib.tables import Table
 
 
 def claims_table(verdicts: Sequence[Verdict]) -> Table:
@@ -27,24 +27,4 @@ def claims_table(verdicts: Sequence[Verdict]) -> Table:
                 "verdict": verdict.verdict + (f": {why}" if why else ""),
             }
         )
-    return Table.of(rows)
-
-
-def findings_table(verdict: Verdict, names: bool = True) -> Table:
-    """One row a comparison of a claim: its words, the difference with its interval, and p.
-
-    names: whether the comparison is written with the systems' names. DiscoError where the claim
-    has no finding.
-    """
-    rows = []
-    for finding in verdict.findings:
-        low, high = finding.interval
-        row = {"comparison": finding.comparison.words()} if names else {}
-        row |= {
-            "in": finding.comparison.metric,
-            "difference": f"{finding.effect:+.3g} [{low:+.3g},{GLUE}{high:+.3g}]",
-            "p": "" if finding.p is None else f"{finding.p:.3f}",
-            "holds": "yes" if finding.holds else "no",
-        }
-        rows.append(row)
     return Table.of(rows)

@@ -30,7 +30,7 @@ from disco_lib.dense_training import (
 )
 from disco_lib.embedding_cache import Annotation
 from disco_lib.errors import DiscoError
-from disco_lib.ground import Ground
+from disco_lib.ground import counted_turns
 from disco_lib.metrics import METRICS, evaluate, remove_earlier_answers
 from disco_lib.pair_set import Chosen, PairSet, choose
 from disco_lib.pair_values import pair_values
@@ -356,9 +356,8 @@ class DenseLaboratory:
         return self._held[data, split]
 
     def _counted(self, place: Place) -> list[Turn]:
-        ground = Ground(self._collection(place.data), self.teacher, self.setup["teacher_length"])
-        given = f"rewrite:{self.setup['rewriter']}"
-        return ground.turns(place.split, place.evaluation, given)
+        collection, given = self._collection(place.data), f"rewrite:{self.setup['rewriter']}"
+        return counted_turns(collection, place.split, place.evaluation, given)
 
     def _shorter(self, settings: DenseSettings) -> DenseSettings:
         return settings

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
-from transformers import TrainingArguments, set_seed
+from transformers import set_seed
 
 from disco_lib.dense_collator import DenseCollator, PairExample
 from disco_lib.dense_encoder import REBUILD, DenseEncoder
@@ -33,6 +32,8 @@ from disco_lib.storage import (
     work_folder,
     write_json,
 )
+from disco_lib.text_encoder import set_dropout
+from disco_lib.trainer_arguments import training_arguments, without_printers
 from disco_lib.whole_checkpoints import last_checkpoint
 
 FORMAT = "disco-dense-student-1"
@@ -57,9 +58,7 @@ def starting_student(base: DenseEncoder, settings: DenseSettings) -> DenseEncode
         )
     student = base.first_layers(layers, settings.pooling, head, normalize=True)
     if settings.dropout is not None:
-        for module in student.model.modules():
-            if isinstance(module, nn.Dropout):
-                module.p = settings.dropout
+        set_dropout(student.model, settings.dropout)
     return student
 
 
@@ -140,29 +139,9 @@ def _trainer(
     examples = _examples(student, pairs, chosen, settings, tokens)
     schedule = Schedule(examples, settings)
     set_seed(settings.seed)
-    cuda = student.device.type == "cuda"
-    arguments = TrainingArguments(
-        output_dir=str(work),
-        per_device_train_batch_size=settings.batch_size,
-        num_train_epochs=1,
-        learning_rate=settings.learning_rate,
-        lr_scheduler_type="linear",
-        warmup_steps=round(settings.warmup * schedule.steps),
-        weight_decay=settings.weight_decay,
-        max_grad_norm=settings.max_grad_norm,
-        train_sampling_strategy="sequential",
-        save_strategy="steps",
-        save_steps=save_steps,
-        # Trainings are short; and so a checkpoint falls on a log entry, and no part's sum is lost.
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        bf16=cuda and torch.cuda.is_bf16_supported(),
-        use_cpu=not cuda,
-        dataloader_pin_memory=False,
-        remove_unused_columns=False,
-        disable_tqdm=not progress,
-        report_to=[],
-        seed=settings.seed,
+    # Trainings are short enough to log every step.
+    arguments = training_arguments(
+        settings, work, schedule.steps, save_steps, 1, student.device, progress
     )
     trainer = DenseTrainer(
         student,
@@ -173,9 +152,7 @@ def _trainer(
         train_dataset=schedule,
         data_collator=DenseCollator(student, pairs, tokens, settings),
     )
-    for callback in list(trainer.callback_handler.callbacks):
-        if type(callback).__name__ in ("PrinterCallback", "NotebookProgressCallback"):
-            trainer.remove_callback(type(callback))
+    without_printers(trainer)
     return trainer
 
 

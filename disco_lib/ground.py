@@ -41,14 +41,21 @@ class Ground:
         return {row["pid"]: row["text"] for row in self.collection.passages}
 
     def turns(self, split: str, evaluation: Mapping[str, Any], *inputs: str) -> list[Turn]:
-        """The turns that count in an evaluation, and for which all the inputs exist."""
-        qrels = self.collection.qrels(split).to_dict()
-        later = evaluation.get("later_turns", False)
-        rewrites = [i.removeprefix("rewrite:") for i in inputs if i.startswith("rewrite:")]
-        return [
-            turn
-            for turn in self.collection.iter_turns(split)
-            if any(grade > 0 for grade in qrels.get(turn.turn_id, {}).values())
-            and (turn.history or not later)
-            and all(turn.rewrites.get(rewrite, "").strip() for rewrite in rewrites)
-        ]
+        """The collection's turns that count in an evaluation; see `counted_turns`."""
+        return counted_turns(self.collection, split, evaluation, *inputs)
+
+
+def counted_turns(
+    collection: Collection, split: str, evaluation: Mapping[str, Any], *inputs: str
+) -> list[Turn]:
+    """The turns that count in an evaluation, and for which all the inputs exist."""
+    qrels = collection.qrels(split).to_dict()
+    later = evaluation.get("later_turns", False)
+    rewrites = [i.removeprefix("rewrite:") for i in inputs if i.startswith("rewrite:")]
+    return [
+        turn
+        for turn in collection.iter_turns(split)
+        if any(grade > 0 for grade in qrels.get(turn.turn_id, {}).values())
+        and (turn.history or not later)
+        and all(turn.rewrites.get(rewrite, "").strip() for rewrite in rewrites)
+    ]

@@ -11,6 +11,7 @@ import pandas as pd
 
 from disco_lib.claims import Verdict, paired_values
 from disco_lib.errors import DiscoError
+from disco_lib.findings import Finding
 from disco_lib.papers import Claim, Paper, load_paper
 from disco_lib.plots import Point
 from disco_lib.records import Record
@@ -167,13 +168,13 @@ def verdicts_by_tier(verdicts: Sequence[Verdict]) -> Table:
     rows = []
     for verdict in verdicts:
         for finding in verdict.findings:
-            item, (low, high) = finding.comparison, finding.interval
+            item = finding.comparison
             rows.append(
                 {
                     "comparison": item.words(),
                     "in": item.metric,
                     "tier": verdict.tier,
-                    "difference": f"{finding.effect:+.3f} [{low:+.3f},{GLUE}{high:+.3f}]",
+                    "difference": _difference(finding),
                     "holds": "yes" if finding.holds else "no",
                     "claim": verdict.verdict,
                 }
@@ -226,17 +227,27 @@ def verdict_table(verdict: Verdict) -> Table:
     """One row a comparison: effect a - b with its 95 % interval, corrected p, whether it holds."""
     rows = []
     for finding in verdict.findings:
-        item, (low, high) = finding.comparison, finding.interval
+        item = finding.comparison
         rows.append(
             {
                 "comparison": item.words(),
                 "in": item.metric,
-                "difference": f"{finding.effect:+.3f} [{low:+.3f},{GLUE}{high:+.3f}]",
+                "difference": _difference(finding),
                 "p": "" if finding.p is None else p_value(finding.p),
                 "holds": "yes" if finding.holds else "no",
             }
         )
     return Table.of(rows)
+
+
+def _difference(finding: Finding) -> str:
+    low, high = map(_signed, finding.interval)
+    return f"{_signed(finding.effect)} [{low},{GLUE}{high}]"
+
+
+def _signed(difference: float) -> str:
+    # Three decimals; of operations, which are counted in millions, three digits.
+    return f"{difference:+.3f}" if abs(difference) < 1000 else f"{difference:+.3g}"
 
 
 def p_value(p: float) -> str:

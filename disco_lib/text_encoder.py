@@ -27,6 +27,13 @@ def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def set_dropout(model: nn.Module, share: float) -> None:
+    """Let every dropout of a model leave out this share."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = share
+
+
 class TextEncoder(nn.Module):
     """A transformer and its tokenizer; a kind of encoder says what vectors come out."""
 

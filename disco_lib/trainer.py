@@ -1,8 +1,7 @@
-"""transformers' Trainer for students: the objective of a batch, its log, whole checkpoints."""
+"""transformers' Trainer for students: the objective of a batch, and how sparse it makes them."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,18 +9,17 @@ from typing import Any
 import torch
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
-from transformers import Trainer
 
 from disco_lib.document_side import DocumentSide, FrozenDocuments, TrainedDocuments, TwoEncoders
 from disco_lib.encoders import SpladeEncoder
 from disco_lib.losses import Batch, Objective
-from disco_lib.storage import atomic_folder, remove_leftovers
+from disco_lib.whole_checkpoints import WholeCheckpointTrainer
 
 WEIGHTS = "model.safetensors"
 DOCUMENT_WEIGHTS = "document_model.safetensors"
 
 
-class DistilTrainer(Trainer):
+class DistilTrainer(WholeCheckpointTrainer):
     """transformers' Trainer with the objective's parts in its log and whole checkpoints.
 
     Beside the parts a log entry holds active_terms, those of a query, and flops_metric
@@ -42,9 +40,6 @@ class DistilTrainer(Trainer):
         super().__init__(model=model, **arguments)
         self.encoder, self.objective, self.ramp_steps = encoder, objective, ramp_steps
         self.documents = documents
-        self._sums: dict[str, float] = {}
-        self._count = 0
-        self._staging: Path | None = None
 
     def compute_loss(
         self,
@@ -78,36 +73,7 @@ class DistilTrainer(Trainer):
         }
         if batch.documents_trained:
             sparsity["document_active_terms"] = documents.sum()
-        for name, value in {**parts, **sparsity}.items():
-            if name != "loss":
-                self._sums[name] = self._sums.get(name, 0.0) + float(value.detach())
-        self._count += 1
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add the mean of each part since the last entry."""
-        if "loss" in logs and self._count:
-            logs |= {name: total / self._count for name, total in self._sums.items()}
-            self._sums, self._count = {}, 0
-        super().log(logs, start_time)
-
-    def _get_output_dir(self, trial: Any) -> str:
-        return str(self._staging or self.args.output_dir)
-
-    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        # Written aside, sealed, then renamed: a checkpoint is whole or not there.
-        work = Path(self.args.output_dir)
-        target = work / f"checkpoint-{self.state.global_step}"
-        remove_leftovers(target)
-        with atomic_folder(target) as part:
-            self._staging = part / "staging"
-            super()._save_checkpoint(model, trial)
-            self._staging = None
-            for file in (part / "staging" / target.name).iterdir():
-                file.rename(part / file.name)
-            shutil.rmtree(part / "staging")
-        for old in work.glob("checkpoint-*"):
-            if old != target:
-                shutil.rmtree(old)
+        self.note({k: v for k, v in {**parts, **sparsity}.items() if k != "loss"})
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         if isinstance(self.documents, FrozenDocuments):

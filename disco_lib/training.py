@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
-from transformers import TrainingArguments, set_seed
+from transformers import set_seed
 
 from disco_lib.collator import Collator
 from disco_lib.datasets import Collection
@@ -26,7 +25,7 @@ from disco_lib.document_side import (
     check_trainable,
 )
 from disco_lib.encoders import REBUILD, STUDENT_SETTINGS, SpladeEncoder
-from disco_lib.errors import DiscoError, IntegrityError
+from disco_lib.errors import DiscoError
 from disco_lib.exact_scores import ExactScores
 from disco_lib.losses import Objective
 from disco_lib.schedule import Example, Schedule, make_examples
@@ -42,8 +41,11 @@ from disco_lib.storage import (
     write_json,
 )
 from disco_lib.teachers import DistillationRun
+from disco_lib.text_encoder import set_dropout
 from disco_lib.trainer import DistilTrainer
+from disco_lib.trainer_arguments import training_arguments, without_printers
 from disco_lib.vectors import cached_vectors
+from disco_lib.whole_checkpoints import last_checkpoint
 
 FORMAT = "disco-student-1"
 DOCUMENT_ENCODER = "document_encoder"
@@ -109,7 +111,7 @@ def distil(
                 save_steps,
                 progress,
             )
-            trainer.train(resume_from_checkpoint=_last_checkpoint(work))
+            trainer.train(resume_from_checkpoint=last_checkpoint(work, REBUILD))
             # In one order of keys, whatever part of the log came back from a checkpoint.
             history = trainer.state.log_history
             log = [dict(sorted(entry.items())) for entry in history if "loss" in entry]
@@ -248,32 +250,12 @@ def _trainer(
     schedule = Schedule(examples, settings)
     set_seed(settings.seed)
     if settings.dropout is not None:
-        _set_dropout(student, settings.dropout)
+        set_dropout(student, settings.dropout)
         if isinstance(documents, TrainedDocuments):
-            _set_dropout(documents.encoder, settings.dropout)
-    cuda = student.device.type == "cuda"
-    arguments = TrainingArguments(
-        output_dir=str(work),
-        per_device_train_batch_size=settings.batch_size,
-        num_train_epochs=1,
-        learning_rate=settings.learning_rate,
-        lr_scheduler_type="linear",
-        warmup_steps=round(settings.warmup * schedule.steps),
-        weight_decay=settings.weight_decay,
-        max_grad_norm=settings.max_grad_norm,
-        train_sampling_strategy="sequential",
-        save_strategy="steps",
-        save_steps=save_steps,
-        # A checkpoint falls on a log entry, so no part's sum is lost with an interruption.
-        logging_steps=math.gcd(save_steps, 20) if save_steps % 10 else 10,
-        logging_nan_inf_filter=False,
-        bf16=cuda and torch.cuda.is_bf16_supported(),
-        use_cpu=not cuda,
-        dataloader_pin_memory=False,
-        remove_unused_columns=False,
-        disable_tqdm=not progress,
-        report_to=[],
-        seed=settings.seed,
+            set_dropout(documents.encoder, settings.dropout)
+    logging_steps = math.gcd(save_steps, 20) if save_steps % 10 else 10
+    arguments = training_arguments(
+        settings, work, schedule.steps, save_steps, logging_steps, student.device, progress
     )
     trainer = DistilTrainer(
         student,
@@ -284,27 +266,8 @@ def _trainer(
         train_dataset=schedule,
         data_collator=Collator(student, teacher, documents, settings, objective, exact),
     )
-    for callback in list(trainer.callback_handler.callbacks):
-        if type(callback).__name__ in ("PrinterCallback", "NotebookProgressCallback"):
-            trainer.remove_callback(type(callback))
+    without_printers(trainer)
     return trainer
-
-
-def _set_dropout(encoder: Encoder, share: float) -> None:
-    for module in encoder.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = share
-
-
-def _last_checkpoint(work: Path) -> str | None:
-    found = sorted(work.glob("checkpoint-*"), key=lambda path: -int(path.name.split("-")[1]))
-    for checkpoint in found:
-        try:
-            open_sealed(checkpoint, REBUILD)
-            return str(checkpoint)
-        except IntegrityError:
-            shutil.rmtree(checkpoint)
-    return None
 
 
 def _finished(out: Path, identity: dict[str, Any]) -> bool:

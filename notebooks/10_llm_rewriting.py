@@ -643,8 +643,8 @@ claim_words(one_shot)
 
 # %% [markdown]
 # Eight turns could not judge it. The grid `prompts` of the tier has our model
-# rewrite every test turn with the example and without, which takes a
-# quarter of an hour each. Where there are records, this is what they say;
+# rewrite every test turn with the example and without, which takes longer
+# than a chapter should. Where there are records, this is what they say;
 # beside it the first claim once more, over all turns instead of those that
 # have lost a word:
 

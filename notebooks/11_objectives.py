@@ -404,8 +404,8 @@ verdicts_by_tier(judged) if any(v.findings for v in judged) else Words(
 )
 
 # %% [markdown]
-# Compare rows of one encoder only: MiniLM has read a billion pairs of
-# sentences before it came here, and its teacher is the better one too. What
+# Compare rows of one encoder only: MiniLM was trained to compare sentences
+# before it came here, and its teacher is the better one too. What
 # the two encoders say together is in the difference of differences: how much
 # more scores bring than representations, once in thirty thousand dimensions
 # and once in a few hundred. (BM25's scores are larger than SPLADE's, and one

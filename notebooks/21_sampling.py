@@ -155,9 +155,11 @@ from disco_lib.arms import draws
 STEPS = 20
 seen = draws(lab, list(arms.values()), STEPS)
 teacher = lab.teacher_of("student-kl")
-turns = {t.turn_id: t for t in lab.collection.iter_turns(lab.tier.train)}
+train = lab.collection.iter_turns(lab.tier.train)
+turns = {turn.turn_id: turn for turn in train}
 size = lab.student_settings("student-kl").batch_size
-first = [turns[teacher.turn_ids[d.row]] for d in seen["student-kl"][:size]]
+drawn = seen["student-kl"][:size]
+first = [turns[teacher.turn_ids[draw.row]] for draw in drawn]
 number = max(
     (i for i, t in enumerate(first) if t.positives),
     key=lambda i: first[i].depth,
@@ -231,7 +233,7 @@ for arm, found in held.items():
         }
     )
 whole = np.mean([m.full_entropy for m in held[BASE]])
-print(f"{len(held[BASE])} turns; entropy of the whole ranking {whole:.2f}")
+print(len(held[BASE]), "turns; entropy of the whole ranking", f"{whole:.2f}")
 Table.of(rows)
 
 # %% [markdown]
@@ -405,13 +407,16 @@ from disco_lib.sampling import WindowSampler
 from disco_lib.tiers import load_tier
 
 place = {pid: i for i, pid in enumerate(teacher.pids)}
-ranks = np.array(
-    [
-        teacher_ranks(teacher, r, np.array([place[turn.positives[0]]]))[0]
-        for r, turn_id in enumerate(teacher.turn_ids)
-        if (turn := turns[turn_id]).positives
-    ]
-)
+judged = {
+    row: place[turns[turn_id].positives[0]]
+    for row, turn_id in enumerate(teacher.turn_ids)
+    if turns[turn_id].positives
+}
+rank_of = {
+    row: teacher_ranks(teacher, row, np.array([number]))[0]
+    for row, number in judged.items()
+}
+ranks = np.array(list(rank_of.values()))
 recipe = WindowSampler(**load_tier("paper").distil["sampler"])
 rows = []
 for name, sampler in (
@@ -441,13 +446,7 @@ Table.of(rows)
 
 # %%
 ways = lab.tier.grid("positive")
-lowest = max(
-    (r for r, turn_id in enumerate(teacher.turn_ids)
-     if turns[turn_id].positives),
-    key=lambda r: teacher_ranks(
-        teacher, r, np.array([place[turns[teacher.turn_ids[r]].positives[0]]])
-    )[0],
-)
+lowest = max(rank_of, key=lambda row: rank_of[row])
 turn = turns[teacher.turn_ids[lowest]]
 rows = []
 for way, name in ways.items():

@@ -1,11 +1,12 @@
 import pytest
 
-from disco_lib.claim_table import claims_table, findings_table
+from disco_lib.claim_table import claims_table
 from disco_lib.claims import Verdict, judge
 from disco_lib.errors import DiscoError
 from disco_lib.papers import Claim
 from disco_lib.records import Record, intervals
 from disco_lib.rules import Comparison
+from disco_lib.tables import verdict_table
 
 RULE = (Comparison("a", "b", "MRR@10", "greater"), Comparison("a", "b", "query_flops", "less"))
 CLAIM = Claim("x", "p", "One is better.", "section 1", RULE)
@@ -38,15 +39,12 @@ def test_a_claim_without_a_record_says_so():
     assert claims_table([judge(CLAIM, "tiny", {}.get)]).frame["verdict"][0] == "not run: no record"
 
 
-def test_a_row_a_comparison(verdict):
-    frame = findings_table(verdict).frame
-    assert frame["comparison"].tolist() == ["a > b", "a < b"]
-    assert frame["difference"][0].startswith("+0.3 [") and frame["p"].tolist() == ["0.000", ""]
-    assert frame["difference"][1].startswith("+1e+08")
-    assert frame["holds"].tolist() == ["yes", "no"]
-    assert "comparison" not in findings_table(verdict, names=False).frame
+def test_operations_are_told_in_three_digits(verdict):
+    frame = verdict_table(verdict).frame
+    assert frame["difference"][0].startswith("+0.300 [") and frame["p"].tolist()[1] == ""
+    assert frame["difference"][1].startswith("+1e+08 [+")
 
 
 def test_nothing_to_show_is_told():
     with pytest.raises(DiscoError, match="at least one row"):
-        findings_table(Verdict(WITHOUT, "tiny", "published only"))
+        claims_table([])

@@ -1,0 +1,61 @@
+"""How transformers' Trainer is set up for every student, sparse or dense."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from transformers import Trainer, TrainingArguments
+
+from disco_lib.dense_settings import DenseSettings
+from disco_lib.distil_settings import DistilSettings
+
+#: They print each log entry, which the progress bar and the log's file already hold.
+_PRINTERS = ("PrinterCallback", "NotebookProgressCallback")
+
+
+def training_arguments(
+    settings: DistilSettings | DenseSettings,
+    work: Path,
+    steps: int,
+    save_steps: int,
+    logging_steps: int,
+    device: torch.device,
+    progress: bool,
+) -> TrainingArguments:
+    """The Trainer's arguments for a training of so many steps, checkpoints and all, below `work`.
+
+    One epoch is the whole schedule, which is in its order already. logging_steps has to divide
+    save_steps, so that a checkpoint falls on a log entry and no part's sum is lost with an
+    interruption. On a GPU with bfloat16 the training uses it.
+    """
+    cuda = device.type == "cuda"
+    return TrainingArguments(
+        output_dir=str(work),
+        per_device_train_batch_size=settings.batch_size,
+        num_train_epochs=1,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="linear",
+        warmup_steps=round(settings.warmup * steps),
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        train_sampling_strategy="sequential",
+        save_strategy="steps",
+        save_steps=save_steps,
+        logging_steps=logging_steps,
+        logging_nan_inf_filter=False,
+        bf16=cuda and torch.cuda.is_bf16_supported(),
+        use_cpu=not cuda,
+        dataloader_pin_memory=False,
+        remove_unused_columns=False,
+        disable_tqdm=not progress,
+        report_to=[],
+        seed=settings.seed,
+    )
+
+
+def without_printers(trainer: Trainer) -> None:
+    """Take out the callbacks that print every log entry."""
+    for callback in list(trainer.callback_handler.callbacks):
+        if type(callback).__name__ in _PRINTERS:
+            trainer.remove_callback(type(callback))
