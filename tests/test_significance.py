@@ -112,7 +112,28 @@ def test_all_permutations_by_hand():
 
 def test_many_turns_are_sampled_and_p_is_never_zero():
     found = permutation_p(np.full(40, 0.5) + np.arange(40) / 1000, resamples=999)
-    assert found == pytest.approx(2 / 1000)
+    assert found == pytest.approx(1 / 1000)
+
+
+@pytest.mark.parametrize(("turns", "gain"), [(9, 0.3), (60, 0.05), (1500, 0.01)])
+def test_permutation_p_against_scipy(turns, gain):
+    draw = np.random.default_rng(turns)
+    # Many turns tie, as they do in the rankings of two retrievers.
+    difference = np.where(draw.random(turns) < 0.4, 0.0, draw.normal(gain, 0.3, turns))
+    expected = stats.permutation_test(
+        (difference,), np.mean, permutation_type="samples", n_resamples=4000, rng=draw
+    )
+    # Standard error of either: at most sqrt(.25 / 4000) = .008.
+    assert permutation_p(difference, resamples=4000) == pytest.approx(expected.pvalue, abs=0.04)
+
+
+def test_the_batches_and_ties_of_the_throws_change_nothing():
+    difference = np.random.default_rng(5).normal(0.05, 0.3, 50)
+    p = permutation_p(difference, resamples=2500)
+    assert p == permutation_p(np.concatenate([difference, np.zeros(30)]), resamples=2500)
+    assert p == permutation_p(-difference, resamples=2500)
+    assert 1 / 2501 <= p < 1
+    assert permutation_p(np.zeros(4)) == 1.0
 
 
 # Intervals
