@@ -27,6 +27,7 @@ from disco_lib.catalogue import Files, find_files, list_datasets, locate
 from disco_lib.conversations import Turn
 from disco_lib.errors import DataError, DiscoError, IntegrityError
 from disco_lib.native import read_passages, read_qrels, read_turns
+from disco_lib.qrels import qrels_from_dict
 from disco_lib.storage import (
     atomic_folder,
     cache_root,
@@ -133,8 +134,7 @@ class Collection:
 
     def qrels(self, split: str) -> Qrels:
         """The judgements of a split for ranx. Raises DiscoError for an unknown split."""
-        judgements = self.judgements(split)
-        return Qrels(judgements) if judgements else Qrels()
+        return qrels_from_dict(self.judgements(split))
 
     def _turns_table(self, files: Files, split: str) -> Dataset:
         path = files.turns[split]

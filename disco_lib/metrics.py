@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import ranx
-from numba.core.errors import NumbaTypeSafetyWarning
+from numba.typed import List as TypedList
 from ranx import Qrels, Run
 
 from disco_lib.conversations import Turn
@@ -66,25 +65,14 @@ def evaluate(
     if not chosen:
         raise DiscoError("No turn to evaluate: the qrels hold no relevant passage.")
     results = run.to_dict() if len(run) else {}
-    numbers: dict[str, int] = {}
-    grades = {turn: {_short(p, numbers): g for p, g in judged[turn].items()} for turn in chosen}
-    with warnings.catch_warnings():
-        # Told once, when ranx is compiled for the first time; its counts are far below 2^63.
-        warnings.simplefilter("ignore", NumbaTypeSafetyWarning)
-        table = ranx.evaluate(
-            Qrels(grades),
-            Run({turn: _by_rank(results.get(turn, {}), numbers) for turn in chosen}),
-            [_SPELLINGS[name] for name in metrics],
-            return_mean=False,
-            make_comparable=True,
-        )
-    columns = table if isinstance(table, dict) else {_SPELLINGS[metrics[0]]: table}
-    # ranx sorts turns by id; give them back in the order asked for.
-    place = {turn: i for i, turn in enumerate(sorted(chosen))}
-    order = np.array([place[turn] for turn in chosen])
-    return Evaluation(
-        chosen, {name: np.asarray(columns[_SPELLINGS[name]])[order] for name in metrics}
+    spelled = [_SPELLINGS[name] for name in metrics]
+    table = ranx.evaluate(
+        TypedList([_judgements(judged[turn]) for turn in chosen]),
+        TypedList([_by_rank(results.get(turn, {}), judged[turn]) for turn in chosen]),
+        [*spelled, *spelled],  # of a single metric's values ranx loses the name
+        return_mean=False,
     )
+    return Evaluation(chosen, {name: table[_SPELLINGS[name]] for name in metrics})
 
 
 def remove_earlier_answers(run: Run, turns: Iterable[Turn], texts: Mapping[str, str]) -> Run:
@@ -108,17 +96,22 @@ def remove_earlier_answers(run: Run, turns: Iterable[Turn], texts: Mapping[str, 
     return run_from_dict(results)
 
 
-def _short(pid: str, numbers: dict[str, int]) -> str:
-    # ranx compiles its code anew for every length of id, so all get one length.
-    return f"{numbers.setdefault(pid, len(numbers)):08x}"
+# What ranx computes with: rows of (document, grade) and of (document, score), best first, where a
+# turn's judged documents are numbered from 0 in the order of the judgements.
 
 
-def _by_rank(ranking: Mapping[str, float], numbers: dict[str, int]) -> dict[str, float]:
-    # Scores without a tie: the sorting in ranx would shuffle equal ones.
-    best = sorted(ranking, key=lambda pid: -ranking[pid])
-    ranks = {_short(pid, numbers): -float(rank) for rank, pid in enumerate(best)}
-    # ranx needs a document for every turn; this one is in no collection, so it scores 0.
-    return ranks or {"noresult": 0.0}
+def _judgements(grades: Mapping[str, int]) -> np.ndarray:
+    rows = np.array(list(enumerate(grades.values())), dtype=np.float64)
+    return rows[np.argsort(-rows[:, 1], kind="stable")]
+
+
+def _by_rank(ranking: Mapping[str, float], grades: Mapping[str, int]) -> np.ndarray:
+    numbers = {pid: number for number, pid in enumerate(grades)}
+    best = sorted(ranking, key=ranking.__getitem__, reverse=True)
+    relevant = [rank for rank, pid in enumerate(best) if grades.get(pid, 0) > 0]
+    # No metric looks further than the last relevant document; ranx needs one for every turn.
+    documents = [numbers.get(pid, -1) for pid in best[: max(relevant, default=-1) + 1]] or [-1]
+    return np.column_stack([documents, -np.arange(len(documents), dtype=np.float64)])
 
 
 def _plain(text: str) -> str:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
-from ranx import Qrels
 
 from disco_lib import plots
 from disco_lib.closeup import evaluate_queries
@@ -17,6 +16,7 @@ from disco_lib.errors import DiscoError
 from disco_lib.experiments import Laboratory
 from disco_lib.metrics import Evaluation, evaluate
 from disco_lib.plots import Point
+from disco_lib.qrels import qrels_from_dict
 from disco_lib.teachers import DistillationRun, mean_over_teachers
 
 # Teachers on the test turns
@@ -190,7 +190,7 @@ def gaps(
 def target_values(run: DistillationRun, turns: Sequence[Turn]) -> np.ndarray:
     """MRR@10 of a teacher on the positives of training turns (turns,); all must have one."""
     names = [turn.turn_id for turn in turns]
-    qrels = Qrels({turn.turn_id: dict.fromkeys(turn.positives, 1) for turn in turns})
+    qrels = qrels_from_dict({turn.turn_id: dict.fromkeys(turn.positives, 1) for turn in turns})
     return evaluate(qrels, cut(run, 10).to_run(), ["MRR@10"], turn_ids=names).values["MRR@10"]
 
 
