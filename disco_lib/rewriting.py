@@ -28,6 +28,7 @@ from transformers import (
 
 from disco_lib.conversations import Turn
 from disco_lib.errors import DiscoError, IntegrityError
+from disco_lib.gguf_files import unpacked
 from disco_lib.prompting import Prompt, load_prompt
 from disco_lib.storage import (
     atomic_folder,
@@ -119,8 +120,8 @@ class LanguageModelRewriter:
         kind = {"auto": "float32" if device == "cpu" else "bfloat16"}.get(dtype, dtype)
         if kind not in ("float32", "bfloat16", "float16"):
             raise DiscoError(f"dtype {dtype!r}; use float32, bfloat16, float16 or auto.")
-        folder, options = _source(name_or_path)
         try:
+            folder, options = _source(name_or_path)
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, **options)
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **options)
             family = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
@@ -275,7 +276,7 @@ _QUOTED = re.compile(r"""\"([^"]*)\"|“([^“”]*)”|'((?:[^']|(?<=\w)'(?=\w)
 
 
 def _source(name_or_path: str | Path) -> tuple[str, dict[str, Any]]:
-    """Folder or hub id of a model, and the options to read a GGUF file with."""
+    """Folder or hub id of a model, and the options to read a large GGUF file with."""
     resolved = Path(resolve(name_or_path))
     weights = WEIGHTS.get(str(name_or_path))
     if weights is not None and weights.check.endswith(".gguf"):
@@ -283,7 +284,10 @@ def _source(name_or_path: str | Path) -> tuple[str, dict[str, Any]]:
     if resolved.suffix == ".gguf":
         if not resolved.is_file():
             raise DiscoError(f"{resolved}: no such file. Give a folder, a .gguf file or a hub id.")
-        return str(resolved.parent), {"gguf_file": resolved.name}
+        folder = unpacked(resolved)
+        if folder is None:
+            return str(resolved.parent), {"gguf_file": resolved.name}
+        return str(folder), {}
     return resolve(name_or_path), {}
 
 
