@@ -11,7 +11,10 @@ import os
 import re
 import sys
 import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +42,8 @@ KERNEL_ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
     # tqdm falls back to a text bar by itself; its advice to install widgets is no use on a page.
     "PYTHONWARNINGS": "ignore:IProgress not found",
+    # Threads that wait go to sleep: where chapters share the cores, spinning would starve them.
+    "OMP_WAIT_POLICY": "PASSIVE",
 }
 
 # Runs in the chapter's own kernel after its last cell: which library was really imported.
@@ -165,6 +170,7 @@ def execute(notebook: NotebookNode, timeout: int) -> None:
 
 def run_chapter(path: Path, timeout: int, check: bool) -> Outcome:
     """Execute one chapter; store its outputs unless `check` is set or it failed."""
+    print(f"{path.stem} ...", flush=True)
     started = time.perf_counter()
     error = None
     try:
@@ -181,13 +187,27 @@ def run_chapter(path: Path, timeout: int, check: bool) -> Outcome:
     return Outcome(path.stem, "failed" if error else "passed", seconds, error)
 
 
+def run_chapters(paths: list[Path], timeout: int, check: bool, jobs: int) -> Iterator[Outcome]:
+    """Execute chapters, `jobs` at a time, and give each one's outcome when it is done.
+
+    Times that a chapter measures are those of a machine with other work when jobs is above 1.
+    """
+    run = partial(run_chapter, timeout=timeout, check=check)
+    if jobs == 1:
+        yield from map(run, paths)
+        return
+    with ProcessPoolExecutor(jobs) as pool:
+        for done in as_completed([pool.submit(run, path) for path in paths]):
+            yield done.result()
+
+
 def write_report(outcomes: list[Outcome], where: dict[str, Any], check: bool) -> None:
     """Write what ran, where (versions, commit, machine) and for how long to chapters.json."""
     report = {
         **where,
         "tier": os.environ.get("DISCO_TIER", "mini"),
         "stored": not check,
-        "chapters": [asdict(outcome) for outcome in outcomes],
+        "chapters": [asdict(outcome) for outcome in sorted(outcomes, key=lambda o: o.chapter)],
     }
     write_json(REPORT, report)
 
@@ -198,7 +218,10 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="a chapter, such as 03_the_index")
     parser.add_argument("--check", action="store_true", help="execute, but store nothing")
     parser.add_argument("--timeout", type=int, default=1800, help="seconds a cell may take (1800)")
+    parser.add_argument("--jobs", type=int, default=1, help="chapters executed at a time (1)")
     options = parser.parse_args()
+    if options.jobs < 1:
+        parser.error(f"--jobs is {options.jobs}; use 1 or more")
     try:
         chapters = find_chapters(options.names)
     except ChapterError as problem:
@@ -206,11 +229,10 @@ def main() -> int:
         return 2
     where = provenance()
     outcomes: list[Outcome] = []
-    for number, path in enumerate(chapters, start=1):
-        print(f"[{number}/{len(chapters)}] {path.stem} ...", flush=True)
-        outcome = run_chapter(path, options.timeout, options.check)
+    for outcome in run_chapters(chapters, options.timeout, options.check, options.jobs):
         outcomes.append(outcome)
-        print(f"    {outcome.status} in {outcome.seconds:.1f} s", flush=True)
+        done = f"[{len(outcomes)}/{len(chapters)}] {outcome.chapter}"
+        print(f"{done} {outcome.status} in {outcome.seconds:.1f} s", flush=True)
         if outcome.error:
             print(outcome.error, file=sys.stderr, flush=True)
         write_report(outcomes, where, options.check)

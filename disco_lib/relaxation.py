@@ -38,18 +38,29 @@ class Plane:
         return loss(given, *self._fixed(len(given))).detach().numpy()
 
     def descend(
-        self, loss: PlaneLoss, start: Sequence[float], rate: float = 0.02, steps: int = 4000
+        self,
+        loss: PlaneLoss,
+        starts: np.ndarray,
+        rate: float = 0.02,
+        steps: int = 4000,
+        still: float = 1e-8,
     ) -> np.ndarray:
-        """The way (steps + 1, 2) of gradient descent from a start; weights stay at 0 or above."""
-        student = torch.tensor([list(start)], dtype=torch.float64, requires_grad=True)
-        way = [student.detach().numpy()[0].copy()]
+        """The ways (steps taken + 1, n, 2) of gradient descent from starts (n, 2).
+
+        Weights stay at 0 or above. It ends before `steps` when no weight moves by `still` a step.
+        """
+        students = torch.tensor(np.asarray(starts), dtype=torch.float64, requires_grad=True)
+        fixed = self._fixed(len(students))
+        ways = [students.detach().numpy().copy()]
         for _ in range(steps):
-            (gradient,) = torch.autograd.grad(loss(student, *self._fixed(1)).sum(), student)
+            (gradient,) = torch.autograd.grad(loss(students, *fixed).sum(), students)
             with torch.no_grad():
-                student -= rate * gradient
-                student.clamp_(min=0.0)
-            way.append(student.detach().numpy()[0].copy())
-        return np.array(way)
+                students -= rate * gradient
+                students.clamp_(min=0.0)
+            ways.append(students.detach().numpy().copy())
+            if np.abs(ways[-1] - ways[-2]).max() < still:
+                break
+        return np.array(ways)
 
     def _fixed(self, n: int) -> tuple[Tensor, Tensor]:
         teacher = torch.as_tensor(np.asarray(self.teacher), dtype=torch.float64).expand(n, 2)
@@ -102,8 +113,8 @@ def _panel(
     # Squeezed, so that the bottom of a valley is told from its sides.
     levels = np.linspace(0, 1, 9)
     axis.contourf(x, y, (height / height.max()) ** 0.25, levels=levels, cmap="Greys", alpha=0.8)
-    for number, start in enumerate(starts):
-        way = plane.descend(loss, start)
+    ways = plane.descend(loss, np.asarray(starts), still=1e-5).transpose(1, 0, 2)
+    for number, way in enumerate(ways):
         label = {"label": "descent"} if number == 0 else {}
         axis.plot(*way.T, color=plots.COLOURS[0], linewidth=1.2, **label)
         label = {"label": "student at the end"} if number == 0 else {}

@@ -516,7 +516,7 @@ def student(turn):
 vectors = [encode(turn, "conversation") for turn in some]
 seconds = {
     "write a rewrite": seconds_a_query(
-        lambda turn: rewriter.rewrite([turn]), some[:5]
+        lambda turn: rewriter.rewrite([turn]), some[:3]
     ),
     "encode the rewrite": seconds_a_query(
         lambda turn: encode(turn, given), some * 5

@@ -322,7 +322,7 @@ judged = [t for t in train if t.positives and t.turn_id in complete]
 deepest = lab.tier.teacher_depth
 lists = {
     depth: gaps(lab, list(teachers.values()), depth, WAYS)
-    for depth in (10, 30, 100, 300, deepest)
+    for depth in (10, 100, deepest)
 }
 rows = []
 for depth, gap in lists.items():

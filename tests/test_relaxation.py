@@ -19,12 +19,17 @@ def test_losses_are_the_librarys_student_by_student():
 
 
 def test_copying_the_vector_ends_at_the_teacher():
-    for start in ([0.1, 3.5], [3.5, 0.2]):
-        np.testing.assert_allclose(PLANE.descend(VECTORS, start)[-1], PLANE.teacher, atol=1e-6)
+    ways = PLANE.descend(VECTORS, np.array([[0.1, 3.5], [3.5, 0.2]]))
+    for end in ways[-1]:
+        np.testing.assert_allclose(end, PLANE.teacher, atol=1e-6)
+    # It has come to rest before the steps are used up, and every student goes as if alone.
+    assert len(ways) < 4000
+    alone = PLANE.descend(VECTORS, np.array([[3.5, 0.2]]))[:, 0]
+    np.testing.assert_allclose(ways[: len(alone), 1][: len(ways)], alone[: len(ways)], atol=1e-12)
 
 
 def test_copying_the_scores_ends_on_a_line_through_the_teacher():
-    ends = np.array([PLANE.descend(SCORES, s)[-1] for s in ([0.1, 3.5], [3.5, 0.2], [3, 3])])
+    ends = PLANE.descend(SCORES, np.array([[0.1, 3.5], [3.5, 0.2], [3, 3]]))[-1]
     # Two passages: every student whose two scores differ as much as the teacher's is a solution.
     apart = PLANE.passages[0] - PLANE.passages[1]
     np.testing.assert_allclose((ends - PLANE.teacher) @ apart, 0, atol=1e-3)
@@ -33,7 +38,7 @@ def test_copying_the_scores_ends_on_a_line_through_the_teacher():
 
 
 def test_weights_stay_above_zero():
-    assert PLANE.descend(SCORES, [0.0, 4.0]).min() >= 0
+    assert PLANE.descend(SCORES, np.array([[0.0, 4.0]])).min() >= 0
 
 
 def test_the_figure_has_a_panel_for_each_loss():

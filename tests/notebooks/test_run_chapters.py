@@ -145,3 +145,17 @@ def test_check_stores_nothing_and_the_report_says_so(
     assert report["chapters"][0]["chapter"] == "98_trial"
     assert report["chapters"][0]["status"] == "passed"
     assert report["chapters"][0]["seconds"] > 0
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_every_chapter_is_run_however_many_at_a_time(tmp_path: Path, jobs: int) -> None:
+    paths = []
+    for name in "ab":
+        folder = tmp_path / name
+        folder.mkdir()
+        paths.append(save_pair(folder, f"print('{name}')" if name == "a" else "raise KeyError(1)"))
+    before = paths[1].read_bytes()
+    outcomes = list(run_chapters.run_chapters(paths, timeout=300, check=False, jobs=jobs))
+    assert sorted(outcome.status for outcome in outcomes) == ["failed", "passed"]
+    assert "'text': 'a" in str(nbformat.read(paths[0], as_version=4).cells)
+    assert paths[1].read_bytes() == before
