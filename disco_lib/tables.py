@@ -21,6 +21,8 @@ from disco_lib.tiers import load_tier
 HEADLINE = ("MRR@10", "R@10", "R@100", "nDCG@3")
 #: Keeps an interval in one piece where a narrow column breaks its lines.
 GLUE = "\u00a0"
+#: The rows of a table of records where there is none.
+NO_RECORD = ({"record": "none"},)
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ def tier_results(stored: Mapping[str, Mapping[str, Record]]) -> Table:
             terms = record.cost("active_terms")
             row["terms"] = "" if terms != terms else f"{terms:.0f}"
             rows.append(row)
-    return Table.of(rows)
+    return Table.of(rows or NO_RECORD)
 
 
 def published_rows(paper: Paper, tables: Sequence[str], dataset: str) -> Table:
@@ -179,7 +181,7 @@ def verdicts_by_tier(verdicts: Sequence[Verdict]) -> Table:
                     "claim": verdict.verdict,
                 }
             )
-    return Table.of(rows)
+    return Table.of(rows or NO_RECORD)
 
 
 def points(records: Sequence[Record], metric: str) -> dict[str, Point]:

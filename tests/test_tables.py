@@ -189,6 +189,14 @@ def test_published_rows_leave_out_methods_without_a_value():
     assert not everywhere["method"].str.contains("HumanQR").any()
 
 
+def test_without_a_record_the_tables_say_so():
+    # A reader who has removed the records, or measures a tier of their own, still has a chapter.
+    for table in (tier_results({}), tier_results({"mini": {}}), verdicts_by_tier([])):
+        assert table.frame.to_dict("records") == [{"record": "none"}]
+    unjudged = judge(CLAIM, "mini", lambda system: None)
+    assert verdicts_by_tier([unjudged]).frame.to_dict("records") == [{"record": "none"}]
+
+
 def test_verdicts_by_tier_have_a_row_a_comparison():
     found = {"high": HIGH, "low": LOW}
     rows = verdicts_by_tier([judge(CLAIM, tier, found.get) for tier in ("mini", "qrecc")]).frame
