@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TIER ?= mini
+JOBS ?= 1
 PIP_FLAGS ?=
 CHAPTERS ?=
 
@@ -30,8 +31,8 @@ $(STAMP): requirements.txt requirements-weights.txt pyproject.toml
 
 book: chapters html ## execute every chapter and render the book: book/_build/html/index.html
 
-chapters: venv ## execute every chapter in place (or CHAPTERS="00_start_here ...")
-	$(BIN)/python book/run_chapters.py $(CHAPTERS)
+chapters: venv ## execute every chapter in place (or CHAPTERS="00_start_here ..."; JOBS=2 at a time)
+	$(BIN)/python book/run_chapters.py --jobs $(JOBS) $(CHAPTERS)
 
 html: venv ## render the book from the stored outputs, warnings as errors
 	$(BIN)/python book/render.py

@@ -33,11 +33,9 @@ from disco_lib.storage import atomic_path, write_json  # noqa: E402
 NOTEBOOKS = ROOT / "notebooks"
 REPORT = ROOT / "book" / "_build" / "chapters.json"
 
+#: Threads of all chapters that run at a time: what continuous integration and a laptop have.
+THREADS = 2
 KERNEL_ENVIRONMENT = {
-    "OMP_NUM_THREADS": "2",
-    "OPENBLAS_NUM_THREADS": "2",
-    "MKL_NUM_THREADS": "2",
-    "NUMBA_NUM_THREADS": "2",
     "TOKENIZERS_PARALLELISM": "false",
     "PYTHONHASHSEED": "0",
     # tqdm falls back to a text bar by itself; its advice to install widgets is no use on a page.
@@ -45,6 +43,12 @@ KERNEL_ENVIRONMENT = {
     # Threads that wait go to sleep: where chapters share the cores, spinning would starve them.
     "OMP_WAIT_POLICY": "PASSIVE",
 }
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
 
 # Runs in the chapter's own kernel after its last cell: which library was really imported.
 PROBE = "import sys as _sys\nprint(_sys.modules['disco_lib'].__file__)"
@@ -147,8 +151,8 @@ def normalise(notebook: NotebookNode) -> None:
         cell.outputs = merge_streams([o for o in outputs if o.get("text") != ""])
 
 
-def execute(notebook: NotebookNode, timeout: int) -> None:
-    """Execute a notebook and put its new outputs in place of the old.
+def execute(notebook: NotebookNode, timeout: int, threads: int = THREADS) -> None:
+    """Execute a notebook on so many threads and put its new outputs in place of the old.
 
     Raises nbclient's errors for a failing cell, a time-out or a dead kernel, and ChapterError when
     the chapter used a disco_lib that is not this checkout's.
@@ -161,14 +165,15 @@ def execute(notebook: NotebookNode, timeout: int) -> None:
         record_timing=False,
         resources={"metadata": {"path": str(NOTEBOOKS)}},
     )
-    client.execute(env={**os.environ, **KERNEL_ENVIRONMENT})
+    count = dict.fromkeys(THREAD_VARIABLES, str(threads))
+    client.execute(env={**os.environ, **KERNEL_ENVIRONMENT, **count})
     imported = notebook.cells.pop().outputs[-1].text.strip()
     expected = ROOT / "disco_lib" / "__init__.py"
     if Path(imported).resolve() != expected:
         raise ChapterError(f"the chapter imported disco_lib from {imported}, not from {expected}")
 
 
-def run_chapter(path: Path, timeout: int, check: bool) -> Outcome:
+def run_chapter(path: Path, timeout: int, check: bool, threads: int = THREADS) -> Outcome:
     """Execute one chapter; store its outputs unless `check` is set or it failed."""
     print(f"{path.stem} ...", flush=True)
     started = time.perf_counter()
@@ -176,7 +181,7 @@ def run_chapter(path: Path, timeout: int, check: bool) -> Outcome:
     try:
         require_pair(path)
         notebook = nbformat.read(path, as_version=4)
-        execute(notebook, timeout)
+        execute(notebook, timeout, threads)
         normalise(notebook)
         if not check:
             with atomic_path(path) as part:
@@ -190,9 +195,10 @@ def run_chapter(path: Path, timeout: int, check: bool) -> Outcome:
 def run_chapters(paths: list[Path], timeout: int, check: bool, jobs: int) -> Iterator[Outcome]:
     """Execute chapters, `jobs` at a time, and give each one's outcome when it is done.
 
-    Times that a chapter measures are those of a machine with other work when jobs is above 1.
+    They share THREADS threads, so times that a chapter measures depend on `jobs`.
     """
-    run = partial(run_chapter, timeout=timeout, check=check)
+    threads = max(1, THREADS // jobs)
+    run = partial(run_chapter, timeout=timeout, check=check, threads=threads)
     if jobs == 1:
         yield from map(run, paths)
         return
