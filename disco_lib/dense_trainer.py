@@ -49,9 +49,11 @@ class DenseTrainer(WholeCheckpointTrainer):
         """The objective of one batch; its parts are added up for the next log entry."""
         queries = model(inputs["query_ids"], inputs["query_mask"])
         documents = model(inputs["document_ids"], inputs["document_mask"])
-        batch = self._batch(inputs, queries, documents)
-        parts = self.objective(batch)
-        self._note(parts, batch)
+        # Cosines that are divided by a small temperature need more digits than bfloat16 has.
+        with torch.autocast(queries.device.type, enabled=False):
+            batch = self._batch(inputs, queries.float(), documents.float())
+            parts = self.objective(batch)
+            self._note(parts, batch)
         return parts["loss"]
 
     def _batch(self, inputs: dict[str, Any], queries: Tensor, documents: Tensor) -> DenseBatch:

@@ -21,6 +21,7 @@ from disco_lib.encoders import STUDENT_SETTINGS
 from disco_lib.errors import DiscoError
 from disco_lib.pair_set import Chosen, PairSet, choose
 from disco_lib.pairs import Pair
+from disco_lib.precision import multiplies_bfloat16
 from disco_lib.schedule import Schedule
 from disco_lib.storage import (
     MANIFEST,
@@ -75,7 +76,8 @@ def distil_dense(
     """Train a dense student on the teacher's similarities of pairs and write it to `out`.
 
     The student starts from `base`, by default the teacher, as `starting_student` says. The
-    teacher reads teacher_length tokens; its embeddings come from the cache. Every `save_steps`
+    teacher reads teacher_length tokens; its embeddings come from the cache. The transformer is
+    trained in bfloat16 where the device is fast at it, the rest in float32. Every `save_steps`
     steps a checkpoint is written; after an interruption the same call goes on from the last one
     and ends with the same weights. A finished `out` of the same settings is loaded, not trained
     again. Raises DiscoError where no pair is selected, and for an `out` of other settings.
@@ -139,9 +141,13 @@ def _trainer(
     examples = _examples(student, pairs, chosen, settings, tokens)
     schedule = Schedule(examples, settings)
     set_seed(settings.seed)
+    device, bfloat16 = student.device, multiplies_bfloat16(student.device)
+    if bfloat16 and device.type == "cpu":
+        # torch's own attention has a backward pass there that is slow in bfloat16.
+        student.model.set_attn_implementation("eager")
     # Trainings are short enough to log every step.
     arguments = training_arguments(
-        settings, work, schedule.steps, save_steps, 1, student.device, progress
+        settings, work, schedule.steps, save_steps, 1, device, bfloat16, progress
     )
     trainer = DenseTrainer(
         student,

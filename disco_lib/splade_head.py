@@ -23,6 +23,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from disco_lib.precision import multiplies_bfloat16
+
 VOCABULARY_SLICE = 4096
 ROWS = 128
 # Half the distance of 1 to the next bfloat16: the largest relative error of rounding to bfloat16.
@@ -139,5 +141,5 @@ def _best_positions(
 
 
 def _coarse_format(hidden: Tensor) -> torch.dtype:
-    fast = hidden.device.type == "cpu" and torch.cpu._is_amx_tile_supported()
+    fast = hidden.device.type == "cpu" and multiplies_bfloat16(hidden.device)
     return torch.bfloat16 if fast and hidden.dtype == torch.float32 else hidden.dtype

@@ -21,13 +21,14 @@ def training_arguments(
     save_steps: int,
     logging_steps: int,
     device: torch.device,
+    bfloat16: bool,
     progress: bool,
 ) -> TrainingArguments:
     """The Trainer's arguments for a training of so many steps, checkpoints and all, below `work`.
 
     One epoch is the whole schedule, which is in its order already. logging_steps has to divide
     save_steps, so that a checkpoint falls on a log entry and no part's sum is lost with an
-    interruption. On a GPU with bfloat16 the training uses it.
+    interruption. bfloat16: forward passes in that format, weights in float32.
     """
     cuda = device.type == "cuda"
     return TrainingArguments(
@@ -44,7 +45,7 @@ def training_arguments(
         save_steps=save_steps,
         logging_steps=logging_steps,
         logging_nan_inf_filter=False,
-        bf16=cuda and torch.cuda.is_bf16_supported(),
+        bf16=bfloat16,
         use_cpu=not cuda,
         dataloader_pin_memory=False,
         remove_unused_columns=False,

@@ -28,6 +28,7 @@ from disco_lib.encoders import REBUILD, STUDENT_SETTINGS, SpladeEncoder
 from disco_lib.errors import DiscoError
 from disco_lib.exact_scores import ExactScores
 from disco_lib.losses import Objective
+from disco_lib.precision import multiplies_bfloat16
 from disco_lib.schedule import Example, Schedule, make_examples
 from disco_lib.storage import (
     MANIFEST,
@@ -254,8 +255,11 @@ def _trainer(
         if isinstance(documents, TrainedDocuments):
             set_dropout(documents.encoder, settings.dropout)
     logging_steps = math.gcd(save_steps, 20) if save_steps % 10 else 10
+    device = student.device
+    # The head, most of a step on a CPU, chooses its own format.
+    bfloat16 = device.type == "cuda" and multiplies_bfloat16(device)
     arguments = training_arguments(
-        settings, work, schedule.steps, save_steps, logging_steps, student.device, progress
+        settings, work, schedule.steps, save_steps, logging_steps, device, bfloat16, progress
     )
     trainer = DistilTrainer(
         student,
