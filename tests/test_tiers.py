@@ -103,3 +103,13 @@ def test_a_tier_may_have_no_dense_part():
     assert not tier.dense_systems and not tier.has("dense-hybrid")
     with pytest.raises(DiscoError, match="no grid 'hybrid'"):
         tier.grid("hybrid")
+
+
+def test_tiers_share_the_grids_of_a_file_and_their_own_go_before():
+    mini, qrecc = load_tier("mini"), load_tier("qrecc")
+    for grid in ("contrastive", "sampling", "samples", "lambda-infonce"):
+        assert mini.grid(grid) == qrecc.grid(grid)
+    # Both have a grid lambda-q of their own, and what a student of it learns from is the tier's.
+    assert mini.grid("lambda-q") != qrecc.grid("lambda-q")
+    assert mini.system("samples-8")["teachers"] != qrecc.system("samples-8")["teachers"]
+    assert "shared" not in vars(mini)

@@ -19,7 +19,8 @@ RUNS = ("bm25", "encoder", "aggregate", "rewriter", "student", "blend", "fusion"
 #: Those of `dense_experiments`.
 DENSE_RUNS = ("dense", "dense-student")
 #: The dense systems and grids that tiers share; a tier's own go before.
-SHARED_DENSE = FOLDER / "shared" / "dense.yaml"
+SHARED = FOLDER / "shared"
+SHARED_DENSE = SHARED / "dense.yaml"
 #: Between a system and the data that it is taken to: "student-kl@ood".
 AT = "@"
 
@@ -192,7 +193,8 @@ def load_tier(name: str | None = None) -> Tier:
         raise DiscoError(f"No tier {name!r}; there are: {known}. Set DISCO_TIER or --tier.")
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     try:
-        tier = Tier(name=name, **{**content, **_tuples(content), "dense": _dense(content)})
+        parts = {**_tuples(content), "dense": _dense(content), "grids": _grids(content)}
+        tier = Tier(name=name, **{**content, **parts})
     except (TypeError, KeyError) as error:
         raise DataError(path, None, None, str(error), "Compare it with mini.yaml.") from error
     try:
@@ -207,6 +209,15 @@ def _tuples(content: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "seeds": tuple(content["seeds"]),
         "language_models": tuple(content.get("language_models", ())),
+    }
+
+
+def _grids(content: dict[str, Any]) -> dict[str, Any]:
+    """The grids of the files under `shared`, which is taken out, and the tier's own."""
+    files = [SHARED / f"{name}.yaml" for name in content.pop("shared", ())]
+    shared = [yaml.safe_load(file.read_text(encoding="utf-8"))["grids"] for file in files]
+    return {
+        name: grid for part in (*shared, content.get("grids", {})) for name, grid in part.items()
     }
 
 
