@@ -338,6 +338,9 @@ Table.of(rows)
 # and a passage that one ranking lacks has $\hat{s} = 0$ there.
 
 # %%
+from disco_lib.fusion import fuse
+
+
 def min_max(ranking):
     low, high = min(ranking.values()), max(ranking.values())
     return {pid: (s - low) / (high - low) for pid, s in ranking.items()}
@@ -345,8 +348,10 @@ def min_max(ranking):
 
 parts = list(lab.tier.system("fusion")["of"])
 seed = lab.tier.seeds[0]
-runs = [lab.run(f"{part}@{PLACE}", seed)[1] for part in parts]
-asked, fused, _ = lab.run(f"fusion@{PLACE}", seed)
+found = [lab.run(f"{part}@{PLACE}", seed) for part in parts]
+runs = [run for _, run, _ in found]
+fused = fuse(runs)
+asked = min((turns for turns, _, _ in found), key=len)
 for part in parts:
     print(lab.tier.label(part))
 
@@ -602,7 +607,8 @@ Table.of(rows or [{"record": "none"}])
 # input, first turns too, more passages a turn, the hardest ones, those of
 # the whole batch, a contrastive term, a warm-up on the user's questions
 # alone, more layers, wider ones (the new weights start silent, see
-# `disco_lib/growth.py`). One seed each, beside the same seed of the student
+# `disco_lib/growth.py`), and last what helped, all of it at once and for
+# twice the steps. One seed each, beside the same seed of the student
 # without the change, on development turns: this table is for choosing.
 
 # %%
@@ -622,7 +628,7 @@ Table.of(rows or [{"record": "none"}])
 
 # %%
 BESIDE = ["bm25-conversation", "student-kl", "student-kl-mean"]
-BESIDE += ["blend-seed", "blend"]
+BESIDE += ["tries-what-helped-together", "blend-seed", "blend", "blend-tries"]
 rows = [
     {"tier": tier} | row
     for tier, found in others.items()
