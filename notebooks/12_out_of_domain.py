@@ -623,6 +623,14 @@ rows = [
 Table.of(rows or [{"record": "none"}])
 
 # %% [markdown]
+# Most changes alone do nothing that can be told from chance. Longer inputs
+# and first turns tend to find more, the batch's documents tend to rank
+# better; the hardest documents alone, and a student that reads the user's
+# questions alone, lose. Three times the steps, four times the documents,
+# two more layers and wider ones are not what was missing. Put together and
+# trained twice as long, what helped gains a little with every seed; counted
+# among all the tests of the table, that is not beyond chance either.
+#
 # And where does the teacher stand? On the turns that have a person's
 # rewrite, the only ones on which it can be asked:
 
