@@ -42,10 +42,16 @@ def unpacked(file: Path) -> Path | None:
 
 
 def _unpack(file: Path, folder: Path) -> None:
-    options = {"gguf_file": file.name, "trust_remote_code": False}
-    tokenizer = AutoTokenizer.from_pretrained(file.parent, **options)
+    tokenizer = AutoTokenizer.from_pretrained(
+        file.parent, gguf_file=file.name, trust_remote_code=False
+    )
     model, report = AutoModelForCausalLM.from_pretrained(
-        file.parent, dtype=torch.float32, output_loading_info=True, **options
+        file.parent,
+        gguf_file=file.name,
+        use_safetensors=True,  # and nothing that would have to be unpickled
+        trust_remote_code=False,
+        dtype=torch.float32,
+        output_loading_info=True,
     )
     if report["missing_keys"]:
         # They would be drawn at random.
@@ -53,7 +59,7 @@ def _unpack(file: Path, folder: Path) -> None:
     # The same weights in a model that no longer counts as quantised, which cannot be saved.
     config = copy.deepcopy(model.config)
     del config.quantization_config
-    plain = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    plain = AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False)
     plain.load_state_dict(model.state_dict())
     with atomic_folder(folder, format=FORMAT) as target:
         plain.save_pretrained(target)
