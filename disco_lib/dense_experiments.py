@@ -35,6 +35,7 @@ from disco_lib.metrics import METRICS, evaluate, remove_earlier_answers
 from disco_lib.pair_set import Chosen, PairSet, choose
 from disco_lib.pair_values import pair_values
 from disco_lib.pairs import Pair, pairs_of_collection
+from disco_lib.precision import multiplies_bfloat16
 from disco_lib.records import Record, find, intervals, provenance, write_record
 from disco_lib.storage import cache_root, settings_hash, sha256_texts
 from disco_lib.tiers import Place, Tier, load_tier
@@ -193,6 +194,7 @@ class DenseLaboratory:
             "teacher_length": self.setup["teacher_length"],
             "base": self.base.fingerprint(),
             "pairs": sha256_texts(_texts(self.train_pairs.pairs)),
+            "bfloat16": multiplies_bfloat16(self.base.device),
         }
         return cache_root() / "dense-students" / settings_hash(decides)
 

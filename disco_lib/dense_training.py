@@ -90,6 +90,7 @@ def distil_dense(
         "teacher_length": teacher_length,
         "base": base.fingerprint(),
         "pairs": sha256_texts(text for pair in pairs for text in (pair.query, pair.document)),
+        "bfloat16": multiplies_bfloat16(base.device),
     }
     with sole_writer(out):
         work = work_folder(out, identity)

@@ -164,6 +164,14 @@ def test_a_folder_of_other_settings_is_not_replaced(train):
         train(steps=8)
 
 
+def test_a_student_of_another_precision_is_another_student(train, monkeypatch):
+    train()
+    fast = dense_training.multiplies_bfloat16(torch.device("cpu"))
+    monkeypatch.setattr(dense_training, "multiplies_bfloat16", lambda device: not fast)
+    with pytest.raises(DiscoError, match="student of other settings"):
+        train()
+
+
 def test_a_changed_file_is_found(train, tmp_path):
     train()
     log = tmp_path / "student" / "distil_log.json"
