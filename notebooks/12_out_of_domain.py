@@ -608,8 +608,9 @@ Table.of(rows or [{"record": "none"}])
 # the whole batch, a contrastive term, a warm-up on the user's questions
 # alone, more layers, wider ones (the new weights start silent, see
 # `disco_lib/growth.py`), and last what helped, all of it at once and for
-# twice the steps. One seed each, beside the same seed of the student
-# without the change, on development turns: this table is for choosing.
+# twice the steps. One seed each, three for the last, beside the same seeds
+# of the student without the change, on development turns: this table is for
+# choosing.
 
 # %%
 from disco_lib.tiers import load_tier
