@@ -24,9 +24,9 @@ from disco_lib.dense_settings import DenseSettings
 from disco_lib.dense_training import (
     distil_dense,
     read_dense_log,
+    read_validation_log,
     selected_turns,
     starting_student,
-    training_steps,
 )
 from disco_lib.embedding_cache import Annotation
 from disco_lib.errors import DiscoError
@@ -186,6 +186,11 @@ class DenseLaboratory:
         self.student(name, seed)
         return read_dense_log(self.student_folder(name, seed))
 
+    def validation_log(self, name: str, seed: int) -> list[dict[str, float]]:
+        """`read_validation_log` of a student, which is trained if the cache does not hold it."""
+        self.student(name, seed)
+        return read_validation_log(self.student_folder(name, seed))
+
     def student_folder(self, name: str, seed: int) -> Path:
         """Where the cache keeps a student: named by all that decides its weights."""
         decides = {
@@ -323,7 +328,7 @@ class DenseLaboratory:
         settings, encoder = self.student_settings(name, seed), self.student(name, seed)
         by_id = {pair.turn_id: pair for pair in self.train_pairs.pairs}
         kept = [by_id[turn] for turn in selected_turns(self.student_folder(name, seed))]
-        steps = training_steps(len(kept), settings)
+        steps = self.training_log(name, seed)[-1]["step"]
         queries = encoder.token_ids([pair.query for pair in kept], settings.query_length)
         documents = encoder.token_ids([pair.document for pair in kept], settings.document_length)
         shown = steps * min(settings.batch_size, len(kept)) / len(kept)

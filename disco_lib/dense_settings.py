@@ -25,6 +25,8 @@ _RANGES: dict[str, Range] = {
     "head_dropout": (float, 0, 1),
     "epochs": (float, None, math.inf),
     "steps": (int, 1, math.inf),
+    "patience": (int, 1, math.inf),
+    "validation": (float, None, 0.5),
     "batch_size": (int, 1, math.inf),
     "learning_rate": (float, None, math.inf),
     "warmup": (float, 0, 1),
@@ -35,7 +37,7 @@ _RANGES: dict[str, Range] = {
     "document_length": (int, 2, math.inf),
     "seed": (int, 0, 2**32 - 1),
 }
-_OPTIONAL = ("keep", "layers", "projection", "steps", "dropout")
+_OPTIONAL = ("keep", "layers", "projection", "steps", "patience", "dropout")
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,11 @@ class DenseSettings:
     rule that keeps fewer keeps its own. queue: document vectors in a memory bank of further
     negatives, 0 for none. layers: the first so many of the start's, None for all. projection:
     dimensions of the head, None for no head. steps, where given, replaces epochs, passes over the
-    selected pairs. warmup: share of steps in which the learning rate rises. dropout: of the
-    transformer, None keeps its own. query_length, document_length: in tokens.
+    selected pairs. patience, where given, stops the training early: a share `validation` of the
+    selected pairs, drawn at random, is not trained on, its loss is measured after every pass, the
+    training ends after so many passes in a row that do not lower it, and the weights of its lowest
+    are kept. warmup: share of steps in which the learning rate rises. dropout: of the transformer,
+    None keeps its own. query_length, document_length: in tokens.
     """
 
     objective: Mapping[str, Any] = field(
@@ -71,6 +76,8 @@ class DenseSettings:
     head_dropout: float = 0.1
     epochs: float = 8
     steps: int | None = None
+    patience: int | None = None
+    validation: float = 0.1
     batch_size: int = 16
     learning_rate: float = 5e-5
     warmup: float = 0.1

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 from transformers import set_seed
 
@@ -17,6 +18,7 @@ from disco_lib.dense_head import projection_head
 from disco_lib.dense_losses import DenseObjective
 from disco_lib.dense_settings import DenseSettings
 from disco_lib.dense_trainer import DenseTrainer
+from disco_lib.early_stopping import Patience
 from disco_lib.encoders import STUDENT_SETTINGS
 from disco_lib.errors import DiscoError
 from disco_lib.pair_set import Chosen, PairSet, choose
@@ -34,11 +36,12 @@ from disco_lib.storage import (
     write_json,
 )
 from disco_lib.text_encoder import set_dropout
-from disco_lib.trainer_arguments import training_arguments, without_printers
+from disco_lib.trainer_arguments import VALIDATION_LOSS, training_arguments, without_printers
 from disco_lib.whole_checkpoints import last_checkpoint
 
-FORMAT = "disco-dense-student-1"
+FORMAT = "disco-dense-student-2"
 LOG = "distil_log.json"
+VALIDATION_LOG = "validation_log.json"
 SELECTED = "selected_pairs.json"
 
 
@@ -100,13 +103,14 @@ def distil_dense(
             student = starting_student(base, settings)
             trainer = _trainer(student, annotated, chosen, settings, work, save_steps, progress)
             trainer.train(resume_from_checkpoint=last_checkpoint(work, REBUILD))
+            trainer.best.restore(student)
             _write(out, identity, student, annotated, chosen, settings, trainer)
         shutil.rmtree(work, ignore_errors=True)
     return DenseEncoder.from_pretrained(out, base.device)
 
 
 def read_dense_log(student: str | Path) -> list[dict[str, float]]:
-    """The training log of a finished student: one entry a logging step, every loss part by name.
+    """The training log of a finished student: one entry a step, every loss part by name.
 
     Raises IntegrityError for a student with a file that is missing or has changed.
     """
@@ -118,10 +122,12 @@ def selected_turns(student: str | Path) -> list[str]:
     return _sealed_json(Path(student), SELECTED)
 
 
-def training_steps(pairs: int, settings: DenseSettings) -> int:
-    """Steps of a training on so many selected pairs."""
-    each = max(1, pairs // settings.batch_size)
-    return settings.steps or max(1, round(each * settings.epochs))
+def read_validation_log(student: str | Path) -> list[dict[str, float]]:
+    """Step and eval_loss of a finished student's every validation; none without early stopping.
+
+    Raises as `read_dense_log`.
+    """
+    return _sealed_json(Path(student), VALIDATION_LOG)
 
 
 def _sealed_json(student: Path, name: str) -> Any:
@@ -139,8 +145,10 @@ def _trainer(
     progress: bool,
 ) -> DenseTrainer:
     tokens = _tokens(student, pairs, settings)
-    examples = _examples(student, pairs, chosen, settings, tokens)
+    examples = _examples(student, pairs, chosen.places, settings, tokens)
     schedule = Schedule(examples, settings)
+    held_out = _examples(student, pairs, chosen.validation, settings, tokens)
+    validate_steps = max(1, len(examples) // settings.batch_size) if held_out else None
     set_seed(settings.seed)
     device, bfloat16 = student.device, multiplies_bfloat16(student.device)
     if bfloat16 and device.type == "cpu":
@@ -148,7 +156,7 @@ def _trainer(
         student.model.set_attn_implementation("eager")
     # Trainings are short enough to log every step.
     arguments = training_arguments(
-        settings, work, schedule.steps, save_steps, 1, device, bfloat16, progress
+        settings, work, schedule.steps, save_steps, 1, device, bfloat16, progress, validate_steps
     )
     trainer = DenseTrainer(
         student,
@@ -157,10 +165,18 @@ def _trainer(
         settings.queue,
         args=arguments,
         train_dataset=schedule,
+        eval_dataset=_batches(held_out, settings.batch_size),
         data_collator=DenseCollator(student, pairs, tokens, settings),
     )
     without_printers(trainer)
+    if settings.patience is not None:
+        trainer.add_callback(Patience(settings.patience))
     return trainer
+
+
+def _batches(examples: Sequence[PairExample], size: int) -> list[list[tuple[PairExample, int]]]:
+    # As the schedule gives those of its epoch 0, so that the same negatives are drawn each time.
+    return [[(e, 0) for e in examples[i : i + size]] for i in range(0, len(examples), size)]
 
 
 def _tokens(student: DenseEncoder, pairs: PairSet, settings: DenseSettings) -> list[list[int]]:
@@ -172,15 +188,16 @@ def _tokens(student: DenseEncoder, pairs: PairSet, settings: DenseSettings) -> l
 def _examples(
     student: DenseEncoder,
     pairs: PairSet,
-    chosen: Chosen,
+    places: np.ndarray,
     settings: DenseSettings,
     documents: Sequence[list[int]],
 ) -> list[PairExample]:
-    places = chosen.places.tolist()
-    queries = student.token_ids([pairs.pairs[i].query for i in places], settings.query_length)
+    queries = student.token_ids(
+        [pairs.pairs[i].query for i in places.tolist()], settings.query_length
+    )
     return [
         PairExample(place, ids, documents[pairs.pool.numbers[place]])
-        for place, ids in zip(places, queries, strict=True)
+        for place, ids in zip(places.tolist(), queries, strict=True)
     ]
 
 
@@ -195,11 +212,15 @@ def _write(
 ) -> None:
     # In one order of keys, whatever part of the log came back from a checkpoint.
     history = trainer.state.log_history
-    log = [dict(sorted(entry.items())) for entry in history if "loss" in entry]
+    log, validated = (
+        [dict(sorted(entry.items())) for entry in history if name in entry]
+        for name in ("loss", VALIDATION_LOSS)
+    )
     with atomic_folder(out, format=FORMAT, identity=identity) as folder:
         student.save_pretrained(folder)
         write_json(folder / STUDENT_SETTINGS, settings.to_dict())
         write_json(folder / LOG, log)
+        write_json(folder / VALIDATION_LOG, validated)
         write_json(folder / SELECTED, [pairs.pairs[i].turn_id for i in chosen.places])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -58,17 +58,21 @@ class Chosen:
     """The pairs that a student learns from.
 
     places int64, rising: of the kept pairs in the set. selection: what the rule did with those
-    that were there (settings.share of all), before they were cut to settings.keep.
+    that were there (settings.share of all), before they were cut to settings.keep. validation
+    int64, rising: places of those among the kept that early stopping holds out, which are not in
+    `places`.
     """
 
     places: np.ndarray
     selection: Selection
+    validation: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
 
 def choose(pairs: PairSet, settings: DenseSettings) -> Chosen:
-    """Draw the share of pairs that there are, select, and cut to the number asked for.
+    """Draw the share of pairs that there are, select, cut to the number asked for, hold some out.
 
-    Every draw is decided by settings.seed. Raises DiscoError where nothing is kept.
+    Every draw is decided by settings.seed. Raises DiscoError where nothing is kept, and where early
+    stopping has too few pairs to hold one out and train on another.
     """
     rng = np.random.default_rng([settings.seed, 1])
     there = _drawn(np.arange(len(pairs.pairs)), settings.share, len(pairs.pairs), rng)
@@ -81,7 +85,21 @@ def choose(pairs: PairSet, settings: DenseSettings) -> Chosen:
         kept = _drawn(kept, settings.keep, len(there), rng)
     if not len(kept):
         raise DiscoError(f"keep {settings.keep} of {len(there)} pairs is none. Raise it.")
-    return Chosen(kept, selection)
+    if settings.patience is None:
+        return Chosen(kept, selection)
+    held = _held_out(kept, settings)
+    return Chosen(np.setdiff1d(kept, held), selection, held)
+
+
+def _held_out(kept: np.ndarray, settings: DenseSettings) -> np.ndarray:
+    wanted = max(1, round(settings.validation * len(kept)))
+    if wanted >= len(kept):
+        raise DiscoError(
+            f"Early stopping (patience {settings.patience}) needs two pairs or more, to hold one "
+            f"out; there is {len(kept)}. Select more, or leave the patience out."
+        )
+    rng = np.random.default_rng([settings.seed, 2])
+    return np.sort(rng.permutation(kept)[:wanted])
 
 
 def _drawn(places: np.ndarray, share: float, of: int, rng: np.random.Generator) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import Trainer, TrainingArguments
@@ -10,6 +11,8 @@ from transformers import Trainer, TrainingArguments
 from disco_lib.dense_settings import DenseSettings
 from disco_lib.distil_settings import DistilSettings
 
+#: The Trainer's name of the loss of pairs that are held out.
+VALIDATION_LOSS = "eval_loss"
 #: They print each log entry, which the progress bar and the log's file already hold.
 _PRINTERS = ("PrinterCallback", "NotebookProgressCallback")
 
@@ -23,15 +26,27 @@ def training_arguments(
     device: torch.device,
     bfloat16: bool,
     progress: bool,
+    validate_steps: int | None = None,
 ) -> TrainingArguments:
     """The Trainer's arguments for a training of so many steps, checkpoints and all, below `work`.
 
     One epoch is the whole schedule, which is in its order already. logging_steps has to divide
     save_steps, so that a checkpoint falls on a log entry and no part's sum is lost with an
-    interruption. bfloat16: forward passes in that format, weights in float32.
+    interruption. bfloat16: forward passes in that format, weights in float32. validate_steps: steps
+    between two measurements of a validation loss, None for none.
     """
     cuda = device.type == "cuda"
+    validated: dict[str, Any] = {}
+    if validate_steps is not None:
+        validated = {
+            "eval_strategy": "steps",
+            "eval_steps": validate_steps,
+            "metric_for_best_model": VALIDATION_LOSS,
+            "greater_is_better": False,
+            "restore_callback_states_from_checkpoint": True,
+        }
     return TrainingArguments(
+        **validated,
         output_dir=str(work),
         per_device_train_batch_size=settings.batch_size,
         num_train_epochs=1,

@@ -48,6 +48,8 @@ def test_every_dense_student_of_every_tier_has_settings(name):
         ({"steps": 0}, "'steps' is 0; give a whole number from 1"),
         ({"share": 1.5}, "'share' is 1.5; give a number above 0 to 1"),
         ({"keep": 0}, "'keep' is 0; give a number above 0 to 1"),
+        ({"patience": 0}, "'patience' is 0; give a whole number from 1"),
+        ({"validation": 0.8}, "'validation' is 0.8; give a number above 0 to 0.5"),
         ({"queue": -1}, "'queue' is -1"),
         ({"seed": "x"}, "'seed' is 'x'"),
         ({"objective": 3}, "'objective' is 3"),

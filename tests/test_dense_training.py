@@ -7,13 +7,14 @@ import torch
 from disco_lib import dense_training
 from disco_lib.dense_collator import DenseCollator, columns_of, teacher_scores
 from disco_lib.dense_encoder import DenseEncoder
+from disco_lib.dense_losses import DenseBatch, DenseObjective
 from disco_lib.dense_settings import DenseSettings
 from disco_lib.dense_training import (
     distil_dense,
     read_dense_log,
+    read_validation_log,
     selected_turns,
     starting_student,
-    training_steps,
 )
 from disco_lib.errors import DiscoError, IntegrityError
 from disco_lib.pair_set import PairSet, choose
@@ -122,10 +123,10 @@ def test_it_learns_from_the_selected_pairs_alone(train, pairs, dense_encoder, tm
 
 
 def test_steps_are_those_asked_for_or_passes_over_the_selected(train, tmp_path):
-    assert training_steps(18, settings()) == 7
-    assert training_steps(18, settings(steps=None, epochs=2.5)) == 10
-    train(steps=None, epochs=1)
-    assert read_dense_log(tmp_path / "student")[-1]["step"] == 4
+    train()
+    assert read_dense_log(tmp_path / "student")[-1]["step"] == 7
+    train("passes", steps=None, epochs=2.5)
+    assert read_dense_log(tmp_path / "passes")[-1]["step"] == 10
 
 
 # The start
@@ -146,6 +147,91 @@ def test_a_student_may_start_from_another_encoder(pairs, dense_encoder, tmp_path
     wanted = settings(layers=None)
     student = distil_dense(dense_encoder, pairs, wanted, tmp_path / "s", base, progress=False)
     assert student.layers == 1
+
+
+# Early stopping
+
+EARLY = {"steps": None, "epochs": 20, "patience": 2, "validation": 0.25, "learning_rate": 0.03}
+
+
+def test_it_stops_after_so_many_passes_without_a_lower_loss(train, tmp_path):
+    train(**EARLY)
+    found = read_validation_log(tmp_path / "student")
+    losses = [entry["eval_loss"] for entry in found]
+    assert len(losses) < 20 and int(np.argmin(losses)) == len(losses) - 3
+    assert [entry["step"] for entry in found] == [3 * (i + 1) for i in range(len(losses))]
+    assert read_dense_log(tmp_path / "student")[-1]["step"] == found[-1]["step"]
+
+
+def test_the_student_is_that_of_the_lowest_loss(train, pairs, dense_encoder, tmp_path):
+    student = train(**EARLY)
+    losses = [entry["eval_loss"] for entry in read_validation_log(tmp_path / "student")]
+    annotated, wanted = PairSet.of(pairs, dense_encoder, 32), settings(**EARLY)
+    held = choose(annotated, wanted).validation  # one batch
+    sides = (
+        torch.tensor(student.encode([getattr(pairs[i], side) for i in held], length))
+        for side, length in (("query", 24), ("document", 32))
+    )
+    batch = DenseBatch(*sides, torch.tensor(annotated.annotation.scores[held]))
+    loss = float(DenseObjective(wanted.objective)(batch)["loss"])
+    assert loss == pytest.approx(min(losses), abs=0.005) and losses[-1] > min(losses) + 0.02
+    assert not same(student, train("whole", **EARLY | {"patience": None}))
+
+
+def test_the_held_out_are_selected_pairs_that_are_not_trained_on(pairs, dense_encoder):
+    annotated = PairSet.of(pairs, dense_encoder, 32)
+    every = choose(annotated, settings()).places
+    chosen = choose(annotated, settings(**EARLY))
+    assert len(chosen.validation) == 4 and not set(chosen.validation) & set(chosen.places)
+    assert sorted([*chosen.validation, *chosen.places]) == every.tolist()
+    other = choose(annotated, settings(**EARLY, seed=6))
+    assert chosen.validation.tolist() != other.validation.tolist()
+    assert not len(choose(annotated, settings()).validation)
+
+
+def test_one_pair_cannot_be_held_out_and_trained_on(pairs, dense_encoder):
+    annotated = PairSet.of(pairs, dense_encoder, 32)
+    with pytest.raises(DiscoError, match="needs two pairs or more"):
+        choose(annotated, settings(**EARLY, keep=1 / len(pairs)))
+
+
+def test_without_patience_there_is_no_validation(train, tmp_path):
+    train()
+    assert read_validation_log(tmp_path / "student") == []
+
+
+@pytest.mark.parametrize("queue", [0, 6])
+@pytest.mark.parametrize("batches", [5, 9, 11])
+def test_an_interrupted_early_stop_ends_with_the_same_student(
+    train, monkeypatch, tmp_path, batches, queue
+):
+    whole = train("whole", **EARLY, queue=queue)
+    compute, calls = dense_training.DenseTrainer.compute_loss, []
+
+    def failing(self, *arguments, **named):
+        calls.append(arguments)
+        if len(calls) > batches:
+            raise KeyboardInterrupt
+        return compute(self, *arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dense_training.DenseTrainer, "compute_loss", failing)
+        with pytest.raises(KeyboardInterrupt):
+            train(**EARLY, queue=queue)
+    assert same(train(**EARLY, queue=queue), whole)
+    for read in (read_dense_log, read_validation_log):
+        assert read(tmp_path / "whole") == read(tmp_path / "student")
+
+
+def test_an_early_stop_before_it_is_written_is_repeated(train, monkeypatch, tmp_path):
+    whole = train("whole", **EARLY)
+    with monkeypatch.context() as patch:
+        patch.setattr(dense_training, "_write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            train(**EARLY)
+    assert same(train(**EARLY), whole)
+    logs = [read_validation_log(tmp_path / name) for name in ("whole", "student")]
+    assert logs[0] == logs[1]
 
 
 # Kept, found again, resumed
@@ -222,7 +308,7 @@ def test_a_batch_holds_the_pairs_own_documents_first(dense_encoder, pairs):
     documents = dense_encoder.token_ids([p.document for p in pairs], 32)
     collator = DenseCollator(dense_encoder, pair_set, documents, wanted)
     examples = dense_training._examples(
-        dense_encoder, pair_set, choose(pair_set, wanted), wanted, documents
+        dense_encoder, pair_set, choose(pair_set, wanted).places, wanted, documents
     )
     items = [(example, 0) for example in examples[:3]]
     batch, again = collator(items), collator(items)
