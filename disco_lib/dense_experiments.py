@@ -246,10 +246,13 @@ class DenseLaboratory:
         record = Record(
             self.tier.name, name, self.tier.label(name), settings, settings_hash(settings),
             [turn.turn_id for turn in turns], values, unremoved, costs, intervals(values),
-            provenance(), [turn.depth for turn in turns], [turn.conv_id for turn in turns], by_turn,
+            self._provenance(), [turn.depth for turn in turns], [turn.conv_id for turn in turns], by_turn,
         )  # fmt: skip
         write_record(record, publish)
         return record
+
+    def _provenance(self) -> dict[str, Any]:
+        return provenance() | {"bfloat16_training": multiplies_bfloat16(self.base.device)}
 
     def turns(self, name: str = "") -> list[Turn]:
         """The turns that a system is evaluated on, in the order of `held_pairs`."""
@@ -307,6 +310,9 @@ class DenseLaboratory:
     ) -> dict[str, float]:
         """pairs, steps, training_flops of a training; query_flops; what is of the whole list.
 
+        With early stopping, best_step and its validation_loss; validation is no part of
+        training_flops.
+
         agreement@K, list nDCG@10, and MAE and Pearson of the pairs that count as selected.
         """
         costs = {"query_flops": float(query_flops.mean())}
@@ -333,11 +339,16 @@ class DenseLaboratory:
         documents = encoder.token_ids([pair.document for pair in kept], settings.document_length)
         shown = steps * min(settings.batch_size, len(kept)) / len(kept)
         further = getattr(settings.negatives, "negatives", 0)
-        return {
+        costs = {
             "pairs": float(len(kept)),
             "steps": float(steps),
             "training_flops": training_flops(encoder, queries, documents, shown, further),
         }
+        validated = self.validation_log(name, seed)
+        if validated:
+            best = min(validated, key=lambda entry: entry["eval_loss"])
+            costs |= {"best_step": best["step"], "validation_loss": best["eval_loss"]}
+        return costs
 
     def _query_flops(self, name: str, seed: int | str, pairs: Sequence[Pair]) -> np.ndarray:
         encoder = self.encoder_of(name, seed)

@@ -16,6 +16,7 @@ from disco_lib.tables import GLUE, Table
 COSTS: Mapping[str, tuple[str, float, int]] = {
     "pairs": ("pairs", 1, 0),
     "steps": ("steps", 1, 0),
+    "best_step": ("kept step", 1, 0),
     "seconds": ("seconds", 1, 0),
     "training_flops": ("training, TFLOP", 1e12, 2),
     "query_flops": ("a query, MFLOP", 1e6, 0),

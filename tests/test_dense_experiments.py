@@ -31,6 +31,7 @@ SYSTEMS = {
     "hybrid": {"run": "dense-student", "label": "A student"},
     "all": {"run": "dense-student", "selection": {"kind": "none"}, "steps": None, "epochs": 1},
 }
+EARLY = {"run": "dense-student", "steps": None, "epochs": 6, "patience": 1, "validation": 0.2}
 THERE = {"data": "", "split": "train", "label": "there", "systems": ["hybrid"]}
 
 
@@ -116,6 +117,20 @@ def test_passes_over_more_pairs_are_more_steps_and_cost_more(laboratory):
 def test_a_system_can_be_taken_elsewhere(laboratory):
     record = laboratory.measure("hybrid@there")
     assert len(record.turn_ids) == 30 and record.settings["split"] == "train"
+
+
+def test_early_stopping_leaves_its_best_step_in_the_record(tier):
+    dense = {**tier.dense, "systems": {**SYSTEMS, "early": EARLY}}
+    laboratory = DenseLaboratory(replace(tier, dense=dense), progress=False)
+    record = laboratory.measure("early")
+    for seed in (1, 2):
+        log, costs = laboratory.validation_log("early", seed), record.costs[str(seed)]
+        best = min(log, key=lambda entry: entry["eval_loss"])
+        assert costs["best_step"] == best["step"]
+        assert costs["validation_loss"] == pytest.approx(best["eval_loss"], abs=1e-6)
+        assert costs["steps"] == laboratory.training_log("early", seed)[-1]["step"]
+        assert costs["pairs"] == len(laboratory.chosen("early", seed).places)
+    assert "best_step" not in laboratory.measure("hybrid").costs["1"]
 
 
 def test_a_record_is_found_again_and_published(laboratory, monkeypatch):
