@@ -246,7 +246,8 @@ class DenseLaboratory:
         record = Record(
             self.tier.name, name, self.tier.label(name), settings, settings_hash(settings),
             [turn.turn_id for turn in turns], values, unremoved, costs, intervals(values),
-            self._provenance(), [turn.depth for turn in turns], [turn.conv_id for turn in turns], by_turn,
+            self._provenance(), [turn.depth for turn in turns],
+            [turn.conv_id for turn in turns], by_turn,
         )  # fmt: skip
         write_record(record, publish)
         return record

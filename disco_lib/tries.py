@@ -54,8 +54,9 @@ def tried_rows(
     }
     rows = [{"tried": "nothing", "seeds": str(len(base.seeds))} | _means(base, metrics)]
     tests = len(found) * len(metrics)
+    bases = {seeds: of_seeds(base, seeds) for seeds in {tuple(r.seeds) for r in found.values()}}
     for value, record in found.items():
-        pair = {"try": record, "base": of_seeds(base, record.seeds)}
+        pair = {"try": record, "base": bases[tuple(record.seeds)]}
         row = {"tried": value, "seeds": str(len(record.seeds))} | _means(record, metrics)
         for gain in gains(pair, [("try", "base")], metrics, comparisons=tests):
             row[f"gain, {gain.metric}"] = span(gain.difference, gain.low, gain.high)
