@@ -9,6 +9,7 @@ import numpy as np
 
 from disco_lib.alignment import align
 from disco_lib.errors import DiscoError
+from disco_lib.gains import point, with_interval
 from disco_lib.records import MEASURE_AGAIN, Record
 from disco_lib.tables import GLUE, Table
 
@@ -100,22 +101,27 @@ def alignment_table(record: Record, selected_from: float) -> Table:
 
 def beside_report(
     report_rows: Sequence[Mapping[str, Any]],
-    records: Mapping[str, Record | None],
+    tiers: Mapping[str, Mapping[str, Record]],
     metrics: Sequence[str],
 ) -> Table:
-    """Rows of a table of the report, with what they have here; a cell never filled says 0.xx.
+    """Rows of a table of the report, each above what was measured; a cell never filled says 0.xx.
 
-    report_rows: of data/papers, each with one data set's values; records: by the row's system.
+    report_rows: of data/papers, each with one data set's values; tiers: {tier: records by system}.
+    A tier without a record of the row's system has no line below it. Means have 95 % intervals.
     """
     rows = []
     for published in report_rows:
-        ((data, values),) = published["values"].items()
+        ((_, values),) = published["values"].items()
         unfilled = {metric for _, metric in published.get("unfilled", ())}
-        record = records.get(published["measured"][0])
-        row: dict[str, Any] = {"method": published["method"]}
-        for metric in metrics:
-            value = values.get(metric)
-            row[f"{metric}, report"] = "0.xx" if metric in unfilled else f"{value:.4f}"
-            row[f"{metric}, here"] = "" if record is None else f"{record.mean(metric):.4f}"
-        rows.append(row)
+        given = {m: "0.xx" if m in unfilled else _given(values.get(m)) for m in metrics}
+        rows.append({"method": published["method"], "from": "report"} | given)
+        for tier, records in tiers.items():
+            record = records.get(published["measured"][0])
+            if record is not None:
+                found = {m: with_interval(point(record, m)) for m in metrics}
+                rows.append({"method": "", "from": tier} | found)
     return Table.of(rows)
+
+
+def _given(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"

@@ -55,8 +55,11 @@ def test_alignment_is_shown_of_all_selected_and_other_pairs():
     assert only["held-out pairs"].tolist() == ["all", "the rest"]
 
 
-def test_a_cell_that_was_never_filled_stands_beside_what_was_measured():
+def test_a_cell_that_was_never_filled_stands_above_what_was_measured():
     rows = load_paper("selective").tables["1"]["rows"]
-    frame = beside_report(rows, {"hybrid-contrastive": record(TEACHER)}, ["Pearson", "F1"]).frame
-    assert frame["Pearson, report"].tolist() == ["0.xx"] * 3 + ["0.3531", "0.xx"]
-    assert frame["F1, here"].tolist() == ["0.6250", "", "", "", ""]
+    tiers = {"tiny": {"hybrid-contrastive": record(TEACHER)}, "other": {}}
+    frame = beside_report(rows, tiers, ["Pearson", "F1"]).frame
+    report = frame[frame["from"] == "report"]
+    assert report["Pearson"].tolist() == ["0.xx"] * 3 + ["0.3531", "0.xx"]
+    assert frame["from"].tolist() == ["report", "tiny", *["report"] * 4]
+    assert frame["F1"][1].startswith("0.625 [") and frame["method"][1] == ""
