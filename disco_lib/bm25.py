@@ -33,6 +33,14 @@ class Bm25Index:
             self._index = bm25s.BM25(k1=k1, b=b, method="lucene")
             self._index.index(tokens, show_progress=False)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the postings, passages and weights of every term, without the vocabulary."""
+        if self._empty:
+            return 0
+        parts = self._index.scores.values()
+        return sum(part.nbytes for part in parts if isinstance(part, np.ndarray))
+
     def search(self, queries: Sequence[str], query_ids: Sequence[str], k: int) -> Run:
         """The k best passages of every query; fewer where fewer score above 0.
 

@@ -67,6 +67,16 @@ def test_terms_bound_the_scores():
         assert all(score <= bound for score in search([query])["t0"].values())
 
 
+def test_the_size_of_an_index_is_that_of_its_postings():
+    index = Bm25Index(PASSAGES, PIDS)
+    found = [set(stems(passage)) for passage in PASSAGES]
+    terms, postings = set().union(*found), sum(map(len, found))
+    # float32 weights and int32 passages of every posting, and where each term begins.
+    assert index.nbytes == pytest.approx(8 * postings + 8 * (len(terms) + 1), rel=0.5)
+    assert Bm25Index(PASSAGES * 10, PIDS * 10).nbytes > 5 * index.nbytes
+    assert Bm25Index(["the"], ["p1"]).nbytes == 0
+
+
 def test_an_index_searches_as_often_as_one_likes():
     index = Bm25Index(PASSAGES, PIDS)
     for queries in (["strings of a violin", "zebra"], ["trumpet"], ["four"]):

@@ -32,7 +32,7 @@ def test_a_row_a_system_on_the_same_queries(dense_encoder, collection, asked):
         for name, row in zip(asked[1], order, strict=True)
     ]
     assert dense["MRR@10"] == pytest.approx(np.mean([1 / r for r in ranks]), abs=1e-4)
-    assert dense["vectors, MB"] == round(passages.nbytes / 1e6, 3)
+    assert dense["index, MB"] == round(passages.nbytes / 1e6, 3)
     assert dense["weights, MB"] == round(size / 1e6, 2) and lexical["weights, MB"] == 0
 
 
