@@ -529,6 +529,11 @@ verdicts_by_tier(stored) if judged else Words(
 )
 
 # %% [markdown]
+# With the real conversations of `qrecc` the arms come apart. The teacher's
+# best passages alone lose in both metrics: they are so much alike that their
+# scores say little about everything else. A uniform draw loses recall and no
+# precision: it seldom shows the student a passage that is nearly right.
+#
 # What is particular about the tier `mini`: its collection is so small that a
 # window down to rank 1,000 is nearly all of it, and that even a uniform draw
 # meets the turn's topic now and then. In a collection of millions the arms
@@ -539,8 +544,8 @@ verdicts_by_tier(stored) if judged else Words(
 # The tier `paper` has the public recipe's window, ranks 11 to 960, with 16
 # negatives. The authors of the second paper have published configurations
 # with windows of other ends and with uniform draws; the other arms are ours.
-# Give the tier's file a grid `sampling`, as `disco_lib/tiers/mini.yaml` has
-# it, and run this chapter with `DISCO_TIER=paper`. We have not run it. The
+# Put `shared: [efficiency]` into the tier's file, which brings the grids of
+# these chapters, and run this chapter with `DISCO_TIER=paper`. We have not run it. The
 # arms *uniform*, *top*, *stratified*, *mixture* and *batch* ask for exact
 # scores of passages that the teacher's run does not list: they need the
 # teacher's query vectors, which a run read from JSON does not hold.

@@ -556,6 +556,10 @@ verdicts_by_tier(stored) if any(v.findings for v in stored) else Words(
 )
 
 # %% [markdown]
+# On `qrecc` more samples buy recall too, and less with each: the collection
+# is twenty times as large, and what one sample says about a ranking is that
+# much less.
+#
 # What limits the verdict: the small tier's collection is hardly larger than
 # the ranking that the full KL runs over, and its students are trained for
 # minutes. Whether a student of many epochs on millions of passages saturates
@@ -565,9 +569,9 @@ verdicts_by_tier(stored) if any(v.findings for v in stored) else Words(
 # :class: note
 # The authors' public configurations have 1, 8, 16, 32 and 70 negatives a
 # turn, and temperatures of the KL of 0.5, 1 and 2; DiSCo's public recipe
-# draws 16 from ranks 11 to 960. Give the tier `paper` a grid `samples` with
-# these numbers, as `disco_lib/tiers/mini.yaml` has it, and run this chapter
-# with `DISCO_TIER=paper`. We have not run it. Cached vectors of 25 million
+# draws 16 from ranks 11 to 960. Put `shared: [efficiency]` into the tier's
+# file, or a grid `samples` with these numbers, and run this chapter with
+# `DISCO_TIER=paper`. We have not run it. Cached vectors of 25 million
 # passages have to fit into memory, or be mapped from disk.
 # ```
 #
