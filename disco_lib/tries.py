@@ -12,7 +12,7 @@ from disco_lib.errors import DiscoError
 from disco_lib.gains import gains, span
 from disco_lib.records import Record, intervals
 from disco_lib.significance import compare
-from disco_lib.tables import p_value
+from disco_lib.tables import GLUE, p_value
 from disco_lib.tiers import Tier
 
 METRICS = ("MRR@10", "R@100")
@@ -59,8 +59,8 @@ def tried_rows(
         pair = {"try": record, "base": bases[tuple(record.seeds)]}
         row = {"tried": value, "seeds": str(len(record.seeds))} | _means(record, metrics)
         for gain in gains(pair, [("try", "base")], metrics, comparisons=tests):
-            row[f"gain, {gain.metric}"] = span(gain.difference, gain.low, gain.high)
-            row[f"p, {gain.metric}"] = p_value(gain.p)
+            interval = span(gain.difference, gain.low, gain.high)
+            row[f"gain, {gain.metric}"] = f"{interval} p{GLUE}{p_value(gain.p)}"
         rows.append(row)
     return rows
 
