@@ -79,6 +79,7 @@ class DenseLaboratory:
         self.setup: Mapping[str, Any] = self.tier.dense
         self._held: dict[tuple[str, str], PairSet] = {}
         self._loaded: dict[str, Collection] = {}
+        self._latest: tuple[Path, DenseEncoder] | None = None
 
     # What systems are run on
 
@@ -92,6 +93,11 @@ class DenseLaboratory:
         """The encoder of whose first layers students are made."""
         name = self.setup.get("base")
         return self.teacher if name is None else DenseEncoder.from_pretrained(name)
+
+    @cached_property
+    def _fingerprints(self) -> dict[str, str]:
+        # Of hundreds of megabytes, and asked for by every name of a student.
+        return {"teacher": self.teacher.fingerprint(), "base": self.base.fingerprint()}
 
     @cached_property
     def train_pairs(self) -> PairSet:
@@ -144,11 +150,11 @@ class DenseLaboratory:
             "train": self.tier.train,
             "trained_on": self._collection(self.tier.data).fingerprint,
             **{key: self.setup[key] for key in ("rewriter", "teacher_length", "selected")},
-            "teacher": self.teacher.fingerprint(),
+            "teacher": self._fingerprints["teacher"],
         }
         if system.get("encoder") == "teacher":
             return common
-        common |= {"base": self.base.fingerprint(), "seeds": list(self.tier.seeds)}
+        common |= {"base": self._fingerprints["base"], "seeds": list(self.tier.seeds)}
         return common | {"student": self.student_settings(name).to_dict() | {"seed": None}}
 
     # Students
@@ -170,16 +176,20 @@ class DenseLaboratory:
         return choose(self.train_pairs, self.student_settings(name, seed))
 
     def student(self, name: str, seed: int) -> DenseEncoder:
-        """A trained student of the tier, from the cache if it is there."""
-        return distil_dense(
-            self.teacher,
-            self.train_pairs.pairs,
-            self.student_settings(name, seed),
-            self.student_folder(name, seed),
-            self.base,
-            self.setup["teacher_length"],
-            progress=self.progress,
-        )
+        """A trained student of the tier, from the cache if it is there; the latest is held."""
+        folder = self.student_folder(name, seed)
+        if self._latest is None or self._latest[0] != folder:
+            student = distil_dense(
+                self.teacher,
+                self.train_pairs.pairs,
+                self.student_settings(name, seed),
+                folder,
+                self.base,
+                self.setup["teacher_length"],
+                progress=self.progress,
+            )
+            self._latest = (folder, student)
+        return self._latest[1]
 
     def training_log(self, name: str, seed: int) -> list[dict[str, float]]:
         """The log of a student's training, which is run if the cache does not hold it."""
@@ -195,9 +205,8 @@ class DenseLaboratory:
         """Where the cache keeps a student: named by all that decides its weights."""
         decides = {
             "settings": self.student_settings(name, seed).to_dict(),
-            "teacher": self.teacher.fingerprint(),
             "teacher_length": self.setup["teacher_length"],
-            "base": self.base.fingerprint(),
+            **self._fingerprints,
             "pairs": sha256_texts(_texts(self.train_pairs.pairs)),
             "bfloat16": multiplies_bfloat16(self.base.device),
         }
