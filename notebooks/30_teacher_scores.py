@@ -443,7 +443,9 @@ print(f"whose document the teacher ranks first, and keeps {counts[0][0]}")
 # %% [markdown]
 # Both can be true at once: a high score is a better pair *on the average*,
 # and a threshold on it still throws away pairs of which the teacher is as
-# sure as one can be. The last two lines count them.
+# sure as one can be. The last two lines count them. What a student makes of
+# the pairs that are kept is the question of {doc}`31_hybrid_student` and
+# {doc}`32_thresholds`.
 #
 # ```{admonition} On an A100
 # :class: note
