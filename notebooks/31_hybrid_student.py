@@ -296,7 +296,13 @@ plots.scatter(
 alignment_table(record, lab.selected_from)
 
 # %% [markdown]
-# The report measures on selected pairs alone. There $r$ is lower, and not
+# The balance of forces is that of pairs which are learnt from. Of pairs that
+# it has not seen, the student of `mini` rates the high ones about as its
+# teacher does, and the others, of whose kind it has learnt none, too high.
+# The report measured on the pairs that it had trained on, and saw the
+# balance itself.
+#
+# It measured on selected pairs alone. There $r$ is lower, and not
 # because the student knows them less. A correlation compares the spread
 # that is explained with the spread that is there, and a selection by the
 # teacher's score leaves little spread. Thorndike's formula says which $r$
@@ -308,13 +314,13 @@ from disco_lib.alignment import pearson, restricted_pearson
 rows = []
 for seed, (t, s) in scores.items():
     part = t >= lab.selected_from
-    whole = pearson(t, s)
+    whole, left = pearson(t, s), t[part].std() / t.std()
     rows.append(
         {
             "seed": seed,
             "r, all pairs": f"{whole:.3f}",
-            "spread that is left": f"{t[part].std() / t.std():.2f}",
-            "r to expect": f"{restricted_pearson(whole, t[part].std() / t.std()):.3f}",
+            "spread that is left": f"{left:.2f}",
+            "r to expect": f"{restricted_pearson(whole, left):.3f}",
             "r, selected": f"{pearson(t[part], s[part]):.3f}",
         }
     )
@@ -386,7 +392,8 @@ from disco_lib.calibration import calibration_error, fit_line
 
 line = fit_line(teacher[::2], student[::2])
 mended = line.apply(student[1::2])
-for name, values in (("as it is", student[1::2]), ("through the line", mended)):
+both = {"as it is": student[1::2], "through the line": mended}
+for name, values in both.items():
     error = np.abs(values - teacher[1::2]).mean()
     gap = calibration_error(teacher[1::2], values)
     print(f"{name:17} MAE {error:.3f}  calibration error {gap:.3f}")
@@ -424,8 +431,8 @@ Table.of(rows)
 
 # %% [markdown]
 # And recall proper: each test query searches the whole collection for its
-# passages. Beside the student: the teacher, the student before training,
-# and BM25 on the same rewrites.
+# passages. Beside the student: the teacher, and the student before training.
+# ({doc}`34_evaluation_and_deployment` adds BM25.)
 
 # %%
 around = {
@@ -494,7 +501,8 @@ Table.of(
 s = taught + 0.02
 others = (settings.batch_size - 1) * np.exp(-s / temperature)
 needed = others / (1 + others) / temperature / (2 * 0.02)
-print(f"λ = {needed:.2f}; balance {balance(taught, temperature, needed):.3f}")
+reached = balance(taught, temperature, needed)
+print(f"λ = {needed:.2f}; balance {reached:.3f}")
 
 # %% [markdown]
 # **2. More negatives.** A batch of 16 becomes one of 256. Does the balance

@@ -94,6 +94,7 @@ for way, records in found.items():
         record = records[text]
         pairs, steps = record.cost("pairs"), record.cost("steps")
         size = lab.student_settings(record.system).batch_size
+        tera = record.cost("training_flops") / 1e12
         rows.append(
             {
                 "comparison": way,
@@ -101,7 +102,7 @@ for way, records in found.items():
                 "pairs": f"{pairs:.0f}",
                 "steps": f"{steps:.0f}",
                 "each pair is seen": f"{steps * size / pairs:.1f} times",
-                "training, TFLOP": f"{record.cost('training_flops') / 1e12:.2f}",
+                "training, TFLOP": f"{tera:.2f}",
             }
         )
 Table.of(rows)
@@ -128,8 +129,8 @@ beside_report(
 )
 
 # %%
-METRICS = ["Pearson", "MAE", "R@10", "nDCG@10", "MRR@10"]
-COSTS = ["pairs", "steps", "training_flops", "agreement@10"]
+METRICS = ["Pearson", "MAE", "R@10", "MRR@10"]
+COSTS = ["pairs", "agreement@10"]
 study_table(found["equal passes"], "rule", METRICS, COSTS)
 
 # %% [markdown]
@@ -234,8 +235,10 @@ for text in ("none", "p80", "p90", "stratified", "random"):
 Table.of(rows)
 
 # %% [markdown]
-# Evaluated on the selected pairs alone, as in the report, a selection looks
-# better than it is: it is tried on what it was made for.
+# So the order of the rules depends on the pairs that are asked. The student
+# of all pairs rates every pair of `mini` too high: it looks best where the
+# teacher's scores are high, and is the worst by far where they are not. An
+# evaluation on selected pairs alone, as the report's, sees the first half.
 #
 # ## What it costs
 #
@@ -264,7 +267,10 @@ trade_off(
     {
         "equal steps": at_cost(percentiles(found["equal steps"])),
         "blind draws": at_cost(
-            {"random": steps["random"], "a tenth": found["equal pairs"]["none"]}
+            {
+                "random": steps["random"],
+                "a tenth": found["equal pairs"]["none"],
+            }
         ),
     },
     xlabel="operations of the training (TFLOP)",

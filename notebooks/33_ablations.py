@@ -120,16 +120,25 @@ losses = records("hybrid")
 by_system = {r.system: r for r in losses.values()}
 stored = {tier: published_records(tier) for tier in tiers_measured()}
 tiers = {**stored, lab.tier.name: by_system}
-beside_report(paper.tables["1"]["rows"], tiers, METRICS)
+beside_report(paper.tables["1"]["rows"], tiers, ["Pearson", "MAE", "F1"])
 
 # %%
-study_table(losses, "objective", [*METRICS, "MRR@10"], ["agreement@10"])
+beside_report(paper.tables["1"]["rows"], tiers, ["R@10", "nDCG@10"])
+
+# %% [markdown]
+# And all objectives of this tier, with one that the report's table lacks:
+
+# %%
+study_table(losses, "objective", [*METRICS, "MRR@10"])
 
 # %% mystnb={"figure": {"caption": "Each objective less the hybrid one ('both'), paired by turn, with 95 % intervals. For the MAE, below the dashed line is better.", "name": "ablations-losses"}, "image": {"alt": "Four panels of paired differences from the hybrid objective over six objectives, around a dashed line at zero."}}
 from disco_lib.choice_panels import Panel, choice_panels, differences
 
 
-def against(found, one, xlabel, metrics=("Pearson", "MAE", "R@10", "nDCG@10")):
+FOUR = ("Pearson", "MAE", "R@10", "nDCG@10")
+
+
+def against(found, one, xlabel, metrics=FOUR):
     return choice_panels(
         [
             Panel(
@@ -272,7 +281,7 @@ negatives = records("negatives")
 study_table(
     negatives,
     "negatives",
-    [*METRICS, "R@100", "bias"],
+    [*METRICS, "bias"],
     ["training_flops"],
 )
 
@@ -307,7 +316,8 @@ own = pairs.annotation.scores[places]
 print(f"own document    {own.mean():.2f}")
 print(f"hard negative   {ranked.mean():.2f}")
 print(f"any document    {every.mean():.2f}")
-print(f"a hard negative above the own document: {(ranked > own[:, None]).mean():.1%}")
+above = (ranked > own[:, None]).mean()
+print(f"a hard negative above the own document: {above:.1%}")
 
 # %%
 claims_table(
@@ -323,9 +333,9 @@ claims_table(
 #
 # $$\mathcal{L} = (1 - \alpha)\, \mathrm{CE}(s, y) + \alpha\,
 # \mathrm{KL}\big(\mathrm{softmax}(\tau / T) \,\|\,
-# \mathrm{softmax}(s / T)\big), \qquad \text{samples with uncertainty} >
-# \theta.$$
+# \mathrm{softmax}(s / T)\big),$$
 #
+# on samples with an uncertainty above the threshold $\theta$.
 # Here with the cosines of this chapter's teacher, times 32, since a score
 # of ColBERT is a sum of 32 cosines; uncertainty is 1 less the lead of the
 # best document. Each student makes the same number of passes over the
@@ -344,10 +354,16 @@ study_table(
 # Beside the report. Its last column is called FLOPs/query:
 
 # %%
+kd = sd["KD, all pairs"]
+
+
+def times(record, cost):
+    return f"{record.cost(cost) / kd.cost(cost):.2f}x"
+
+
 rows = []
 for row in paper.tables["3"]["rows"]:
     record = lab.record(row["measured"][0])
-    kd = sd["KD, all pairs"]
     ((_, values),) = row["values"].items()
     rows.append(
         {
@@ -355,8 +371,8 @@ for row in paper.tables["3"]["rows"]:
             "MRR@10, report": f"{values['MRR@10']:.3f}",
             "here": f"{record.mean('MRR@10'):.3f}",
             "FLOPs/query, report": f"{values['FLOPs/query']:.2f}x",
-            "a query, here": f"{record.cost('query_flops') / kd.cost('query_flops'):.2f}x",
-            "training, here": f"{record.cost('training_flops') / kd.cost('training_flops'):.2f}x",
+            "a query, here": times(record, "query_flops"),
+            "training, here": times(record, "training_flops"),
         }
     )
 Table.of(rows)
@@ -364,14 +380,17 @@ Table.of(rows)
 # %% mystnb={"figure": {"caption": "Two costs of the same students, relative to distillation of all pairs: that of the training falls with the threshold, that of a query cannot. The report's column, divided by its own baseline, is between the two.", "name": "ablations-costs"}, "image": {"alt": "Lines over the threshold: training cost falls, query cost is flat at one, the report's column falls less."}}
 from disco_lib.plots import Point
 
+COST = "FLOPs/query"
 kd_row = paper.row("3", "KD (baseline)")["values"]["unnamed"]
 thresholds = {}
 for row in paper.tables["3"]["rows"]:
-    if row["alpha"] == 0.5 and row["temperature"] == 2 and "threshold" in row:
+    usual = row["alpha"] == 0.5 and row["temperature"] == 2
+    if usual and "threshold" in row:
         thresholds[f"{row['threshold']:g}"] = row
 thresholds = dict(sorted(thresholds.items()))
 costs = {}
-for name, key in (("training", "training_flops"), ("a query", "query_flops")):
+keys = {"training": "training_flops", "a query": "query_flops"}
+for name, key in keys.items():
     costs[name] = {
         text: Point(
             *[lab.record(row["measured"][0]).cost(key)
@@ -381,7 +400,7 @@ for name, key in (("training", "training_flops"), ("a query", "query_flops")):
     }
 costs["the report's FLOPs/query"] = {
     text: Point(
-        *[row["values"]["unnamed"]["FLOPs/query"] / kd_row["FLOPs/query"]] * 3
+        *[row["values"]["unnamed"][COST] / kd_row[COST]] * 3
     )
     for text, row in thresholds.items()
 }
@@ -450,7 +469,8 @@ each = np.stack([record.per_turn("MRR@10") for record in sd.values()])
 lucky, most = luck_of_best(each)
 print(f"best over mean here {each.mean(1).max() - each.mean():.3f}")
 print(f"by chance {lucky:.3f}, in one of twenty over {most:.3f}")
-report = [r["values"]["unnamed"]["MRR@10"] for r in paper.tables["3"]["rows"]]
+table = paper.tables["3"]["rows"]
+report = [row["values"]["unnamed"]["MRR@10"] for row in table]
 print(f"in the report {max(report) - sum(report) / len(report):.3f}")
 
 # %% [markdown]
@@ -459,17 +479,18 @@ print(f"in the report {max(report) - sum(report) / len(report):.3f}")
 # A quarter or half of the pairs, drawn at random, before any selection:
 
 # %%
+from disco_lib.gains import point, with_interval
+
 sizes = {"KD": records("kd-size"), "SD": records("sd-size")}
 rows = []
 for way, found in sizes.items():
     for text, record in found.items():
-        low, high = record.intervals["MRR@10"]
         rows.append(
             {
                 "way": way,
                 "share of the pairs": text,
                 "pairs": f"{record.cost('pairs'):.0f}",
-                "MRR@10": f"{record.mean('MRR@10'):.3f} [{low:.3f}, {high:.3f}]",
+                "MRR@10": with_interval(point(record, "MRR@10")),
             }
         )
 Table.of(rows)

@@ -83,7 +83,8 @@ for name in ("mae", "mse", "rmse", "bias", "pearson", "spearman"):
     row = {"metric": name}
     fact = published.get(name)
     row["report"] = f"{paper.fact(fact)['value']:g}" if fact else ""
-    for group, part in (("all", np.ones(len(t), bool)), ("selected", inside)):
+    groups = {"all": np.ones(len(t), bool), "selected": inside}
+    for group, part in groups.items():
         value = of(t[part], s[part], name)
         low, high = paired_interval(
             lambda a, b, name=name: of(a, b, name), t[part], s[part]
@@ -123,6 +124,15 @@ relevant = np.array(
 # %%
 from disco_lib.agreement import recall_at
 
+
+def recall(name, K):
+    return recall_at(relevant, products[name], K).mean()
+
+
+def recovery(K):
+    return recovery_at(*products.values(), K).mean()
+
+
 rows = []
 for K in DEPTHS:
     fact = [f for f in paper.facts if f["id"] == f"recall-at-{K}"]
@@ -131,9 +141,9 @@ for K in DEPTHS:
             "K": K,
             "agreement, report": f"{fact[0]['value']:g}" if fact else "",
             "agreement": f"{agreement_at(t, s, [K])[K]:.2f}",
-            "recovery": f"{recovery_at(*products.values(), K).mean():.2f}",
-            "R, student": f"{recall_at(relevant, products['student'], K).mean():.2f}",
-            "R, teacher": f"{recall_at(relevant, products['teacher'], K).mean():.2f}",
+            "recovery": f"{recovery(K):.2f}",
+            "R, student": f"{recall('student', K):.2f}",
+            "R, teacher": f"{recall('teacher', K):.2f}",
         }
     )
 Table.of(rows)
@@ -142,24 +152,16 @@ Table.of(rows)
 from disco_lib import plots
 
 depths = np.array(DEPTHS, dtype=float)
+measures = {
+    "agreement@K": lambda K: agreement_at(t, s, [K])[K],
+    "recovery@K": recovery,
+    "R@K, student": lambda K: recall("student", K),
+    "R@K, teacher": lambda K: recall("teacher", K),
+}
 plots.curves(
     {
-        "agreement@K": (
-            depths,
-            np.array([agreement_at(t, s, [K])[K] for K in DEPTHS]),
-        ),
-        "recovery@K": (
-            depths,
-            np.array([recovery_at(*products.values(), K).mean() for K in DEPTHS]),
-        ),
-        "R@K, student": (
-            depths,
-            np.array([recall_at(relevant, products["student"], K).mean() for K in DEPTHS]),
-        ),
-        "R@K, teacher": (
-            depths,
-            np.array([recall_at(relevant, products["teacher"], K).mean() for K in DEPTHS]),
-        ),
+        name: (depths, np.array([measure(K) for K in DEPTHS]))
+        for name, measure in measures.items()
     },
     "K",
     "share",
@@ -179,10 +181,11 @@ from disco_lib.score_classes import best_cut, classify
 student = lab.encoder_of("dense-hybrid", int(first))
 settings = lab.student_settings("dense-hybrid", int(first))
 train = lab.train_pairs
-sides = (
-    student.encode([p.query for p in train.pairs], settings.query_length),
-    student.encode([p.document for p in train.pairs], settings.document_length),
-)
+lengths = {"query": settings.query_length, "document": settings.document_length}
+sides = [
+    student.encode([getattr(pair, side) for pair in train.pairs], length)
+    for side, length in lengths.items()
+]
 learnt = np.einsum("pd,pd->p", *sides)
 median = float(np.median(t))
 cut = best_cut(train.annotation.scores, learnt, median)
@@ -333,12 +336,14 @@ reference = (vectors, student.encode(documents, settings.document_length))
 from disco_lib.drift import search_drift
 
 rows = []
-for name, encoder in (("torch", student), ("ONNX", graph), ("ONNX int8", small)):
+forms = {"torch": student, "ONNX": graph, "ONNX int8": small}
+for name, encoder in forms.items():
     own = (
         encoder.encode(texts, settings.query_length),
         encoder.encode(documents, settings.document_length),
     )
-    moved, found = vector_drift(vectors, own[0]), search_drift(reference, own)
+    moved = vector_drift(vectors, own[0])
+    found = search_drift(reference, own)
     rows.append(
         {
             "student in": name,
@@ -407,7 +412,8 @@ claims_table(
 # Answer: one half, one half, one, and two thirds.
 everyone = classify(t, np.ones(len(t)), median)
 for n in NAMES[:4]:
-    print(f"{n}: {getattr(everyone, n):.3f}, report {paper.fact(n)['value']}")
+    report = paper.fact(n)["value"]
+    print(f"{n}: {getattr(everyone, n):.3f}, report {report}")
 
 # %% [markdown]
 # **2. A cut that flatters.** Find the best cut on the held-out pairs
