@@ -39,6 +39,7 @@ from disco_lib.precision import multiplies_bfloat16
 from disco_lib.records import Record, find, intervals, provenance, write_record
 from disco_lib.storage import cache_root, settings_hash, sha256_texts
 from disco_lib.tiers import Place, Tier, load_tier
+from disco_lib.trainer_arguments import VALIDATION_LOSS
 
 #: What a dense system says besides its own settings of the student.
 NOT_STUDENT = {"run", "encoder", "label"}
@@ -320,10 +321,9 @@ class DenseLaboratory:
     ) -> dict[str, float]:
         """pairs, steps, training_flops of a training; query_flops; what is of the whole list.
 
-        With early stopping, best_step and its validation_loss; validation is no part of
-        training_flops.
-
-        agreement@K, list nDCG@10, and MAE and Pearson of the pairs that count as selected.
+        The last: agreement@K, list nDCG@10, and MAE and Pearson of the pairs that count as
+        selected. With early stopping, best_step and its validation_loss besides; validation is no
+        part of training_flops.
         """
         costs = {"query_flops": float(query_flops.mean())}
         depths = [k for k in DEPTHS if k <= len(teacher)]
@@ -356,8 +356,8 @@ class DenseLaboratory:
         }
         validated = self.validation_log(name, seed)
         if validated:
-            best = min(validated, key=lambda entry: entry["eval_loss"])
-            costs |= {"best_step": best["step"], "validation_loss": best["eval_loss"]}
+            best = min(validated, key=lambda entry: entry[VALIDATION_LOSS])
+            costs |= {"best_step": best["step"], "validation_loss": best[VALIDATION_LOSS]}
         return costs
 
     def _query_flops(self, name: str, seed: int | str, pairs: Sequence[Pair]) -> np.ndarray:

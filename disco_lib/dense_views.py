@@ -11,7 +11,7 @@ from disco_lib.alignment import align
 from disco_lib.errors import DiscoError
 from disco_lib.gains import point, with_interval
 from disco_lib.records import MEASURE_AGAIN, Record
-from disco_lib.tables import GLUE, Table
+from disco_lib.tables import Table
 
 #: Cost -> the head of its column, its unit's size, and digits.
 COSTS: Mapping[str, tuple[str, float, int]] = {
@@ -69,8 +69,7 @@ def study_table(
             row[head] = "" if np.isnan(value) else f"{value:,.{digits}f}"
         for metric in metrics:
             row[_NAMES.get(metric, metric)] = f"{record.mean(metric):.3f}"
-        low, high = record.intervals[metrics[0]]
-        row[_NAMES.get(metrics[0], metrics[0])] += f" [{low:.3f},{GLUE}{high:.3f}]"
+        row[_NAMES.get(metrics[0], metrics[0])] = with_interval(point(record, metrics[0]))
         rows.append(row)
     return Table.of(rows)
 

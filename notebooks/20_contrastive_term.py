@@ -646,9 +646,9 @@ verdicts_by_tier(stored) if judged else Words(
 )
 
 # %% [markdown]
-# On `qrecc`, which has four times as many test turns, the intervals are half
-# as wide, and the gain is not there either: what a small tier could have
-# missed, the larger one has not found.
+# On `qrecc`, which has far more turns to test on, the intervals are narrower,
+# and the gain is not there either: what a small tier could have missed, the
+# larger one has not found.
 #
 # Two things limit what a verdict says here. The collection of the tier
 # `mini` was written so that nearly every question has one right passage,

@@ -557,8 +557,7 @@ verdicts_by_tier(stored) if any(v.findings for v in stored) else Words(
 
 # %% [markdown]
 # On `qrecc` more samples buy recall too, and less with each: the collection
-# is twenty times as large, and what one sample says about a ranking is that
-# much less.
+# is far larger, and one sample says the less about a ranking.
 #
 # What limits the verdict: the small tier's collection is hardly larger than
 # the ranking that the full KL runs over, and its students are trained for

@@ -113,7 +113,10 @@ Table.of(
 # %% [markdown]
 # The KL does not mind a shift of all similarities, the regression does not
 # see the others, and the contrastive term likes what neither of the two
-# does: a diagonal above the teacher's. Table 1, with its cells filled:
+# does: a diagonal above the teacher's. Table 1, with its cells filled. R@10
+# and nDCG@10 are of a search over the collection here; the report's are of
+# one list of pairs ({doc}`34_evaluation_and_deployment`), so they only stand
+# beside ours.
 
 # %%
 losses = records("hybrid")
@@ -172,8 +175,8 @@ claims_table(
 
 # %% [markdown]
 # On `mini` the KL alone, which the report's table leaves out, finds more than
-# any sum that it is a part of: what the teacher thinks of all sixteen
-# documents says more than which of them is the right one. And at the
+# any sum that it is a part of: what the teacher thinks of all the
+# batch's documents says more than which of them is the right one. And at the
 # report's weight of 0.1 the regression hardly moves the hybrid student: most
 # of what separates the two signals from their sum separates the regression
 # from the rest.
