@@ -236,7 +236,7 @@ Table.of(rows)
 
 # %% [markdown]
 # So the order of the rules depends on the pairs that are asked. The student
-# of all pairs rates every pair of `mini` too high: it looks best where the
+# of all pairs rates those of `mini` too high: it looks best where the
 # teacher's scores are high, and is the worst by far where they are not. An
 # evaluation on selected pairs alone, as the report's, sees the first half.
 #
