@@ -7,6 +7,7 @@ does depend on the run (versions, commit, seconds, status) goes to book/_build/c
 
 import argparse
 import contextlib
+import multiprocessing
 import os
 import re
 import sys
@@ -14,7 +15,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ from nbformat import NotebookNode
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from disco_lib.records import provenance  # noqa: E402 (needs the line above)
+from forked_kernels import use_forked_kernels  # noqa: E402 (stands beside this file)
+
 from disco_lib.storage import atomic_path, write_json  # noqa: E402
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -151,6 +153,11 @@ def normalise(notebook: NotebookNode) -> None:
         cell.outputs = merge_streams([o for o in outputs if o.get("text") != ""])
 
 
+def kernel_environment(threads: int) -> dict[str, str]:
+    """What a kernel's environment has beside this process's own."""
+    return {**KERNEL_ENVIRONMENT, **dict.fromkeys(THREAD_VARIABLES, str(threads))}
+
+
 def execute(notebook: NotebookNode, timeout: int, threads: int = THREADS) -> None:
     """Execute a notebook on so many threads and put its new outputs in place of the old.
 
@@ -165,8 +172,7 @@ def execute(notebook: NotebookNode, timeout: int, threads: int = THREADS) -> Non
         record_timing=False,
         resources={"metadata": {"path": str(NOTEBOOKS)}},
     )
-    count = dict.fromkeys(THREAD_VARIABLES, str(threads))
-    client.execute(env={**os.environ, **KERNEL_ENVIRONMENT, **count})
+    client.execute(env={**os.environ, **kernel_environment(threads)})
     imported = notebook.cells.pop().outputs[-1].text.strip()
     expected = ROOT / "disco_lib" / "__init__.py"
     if Path(imported).resolve() != expected:
@@ -199,18 +205,31 @@ def run_chapters(paths: list[Path], timeout: int, check: bool, jobs: int) -> Ite
     """
     threads = max(1, THREADS // jobs)
     run = partial(run_chapter, timeout=timeout, check=check, threads=threads)
-    if jobs == 1:
-        yield from map(run, paths)
-        return
-    with ProcessPoolExecutor(jobs) as pool:
+    fork = partial(use_forked_kernels, kernel_environment(threads))
+    pool = ProcessPoolExecutor(jobs, initializer=fork)
+    try:
         for done in as_completed([pool.submit(run, path) for path in paths]):
             yield done.result()
+        pool.shutdown()
+    finally:
+        # Of an interrupted run: a worker would take that for a dead kernel and start the next one.
+        for worker in multiprocessing.active_children():
+            worker.kill()
 
 
-def write_report(outcomes: list[Outcome], where: dict[str, Any], check: bool) -> None:
+@cache
+def where() -> dict[str, Any]:
+    """Versions, commit and machine."""
+    # Its imports take seconds, in which the first chapters can already run.
+    from disco_lib.records import provenance
+
+    return provenance()
+
+
+def write_report(outcomes: list[Outcome], check: bool) -> None:
     """Write what ran, where (versions, commit, machine) and for how long to chapters.json."""
     report = {
-        **where,
+        **where(),
         "tier": os.environ.get("DISCO_TIER", "mini"),
         "stored": not check,
         "chapters": [asdict(outcome) for outcome in sorted(outcomes, key=lambda o: o.chapter)],
@@ -233,7 +252,6 @@ def main() -> int:
     except ChapterError as problem:
         print(problem, file=sys.stderr)
         return 2
-    where = provenance()
     outcomes: list[Outcome] = []
     for outcome in run_chapters(chapters, options.timeout, options.check, options.jobs):
         outcomes.append(outcome)
@@ -241,7 +259,7 @@ def main() -> int:
         print(f"{done} {outcome.status} in {outcome.seconds:.1f} s", flush=True)
         if outcome.error:
             print(outcome.error, file=sys.stderr, flush=True)
-        write_report(outcomes, where, options.check)
+        write_report(outcomes, options.check)
     failed = [outcome.chapter for outcome in outcomes if outcome.status != "passed"]
     passed = len(outcomes) - len(failed)
     failures = f"; failed: {', '.join(failed)}" if failed else ""

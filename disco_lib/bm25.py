@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 
 import bm25s
 import numpy as np
@@ -109,9 +110,10 @@ def bm25_salience(passages: Sequence[str], k1: float = K1, b: float = B) -> dict
     }
 
 
-def stems(word: str) -> list[str]:
+@lru_cache(maxsize=1 << 16)
+def stems(text: str) -> tuple[str, ...]:
     """The stems of a text's words as BM25 indexes them: none for a stop word."""
-    return _tokens([word], Stemmer.Stemmer("english"))[0]
+    return tuple(_tokens([text], Stemmer.Stemmer("english"))[0])
 
 
 def _tokens(texts: Sequence[str], stemmer: Stemmer.Stemmer) -> list[list[str]]:

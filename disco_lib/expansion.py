@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from math import isfinite
 from typing import Any
 
@@ -95,13 +95,13 @@ class HistoricalExpansion:
         return {name for name, score in best.items() if score < self.ambiguous}
 
     def _words(self, turn: Turn, unclear: bool) -> list[str]:
-        said = {stem for word in words(turn.utterance) for stem in _stems(word)}
+        said = {stem for word in words(turn.utterance) for stem in stems(word)}
         recent = max(0, len(turn.history) - self.window)
         found: list[str] = []
         for place, (utterance, _) in enumerate(turn.history):
             least = self.subtopic if unclear and place >= recent else self.topic
             for word in words(utterance):
-                own = _stems(word)
+                own = stems(word)
                 if own and not said.intersection(own) and self._salience(own) > least:
                     found.append(word)
                     said.update(own)
@@ -109,8 +109,3 @@ class HistoricalExpansion:
 
     def _salience(self, own: tuple[str, ...]) -> float:
         return max(self.salience.get(stem, 0.0) for stem in own)
-
-
-@lru_cache(maxsize=100_000)
-def _stems(word: str) -> tuple[str, ...]:
-    return tuple(stems(word))

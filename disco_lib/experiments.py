@@ -37,8 +37,10 @@ from disco_lib.sparsity import active_terms, flops
 from disco_lib.storage import cache_root, settings_hash, sole_writer
 from disco_lib.teacher_distance import kl_to_teacher
 from disco_lib.teachers import DistillationRun, teach
+from disco_lib.text_encoder import Texts
 from disco_lib.tiers import AT, Tier, load_tier
 from disco_lib.training import DistilSettings, distil, document_encoder_of, read_log
+from disco_lib.vectors import cached_vectors
 
 #: What a system says besides its own distillation settings.
 NOT_DISTIL = {
@@ -400,13 +402,27 @@ class Laboratory:
             what = " and ".join(map(repr, inputs))
             raise DiscoError(f"Tier {self.tier.name}: no turn of {place.split} has {what}.")
         vectors = [
-            encoder.encode(
+            self.encode(
                 [context_ids(turn, given, encoder.tokenizer, limits) for turn in turns],
                 limits.total,
+                encoder,
             )
             for given in inputs
         ]
         return turns, vectors[0] if len(vectors) == 1 else sum(vectors) / np.float32(len(vectors))
+
+    def encode(
+        self, queries: Texts, length: int, encoder: Encoder | None = None
+    ) -> sparse.csr_matrix:
+        """Vectors of texts or token ids, by the tier's encoder or another; kept in the cache.
+
+        They are read into memory, so that what is timed on them waits for no disk.
+        """
+        encoder = encoder or self.encoder
+        lasting = encoder is self.encoder or encoder in self._dense.values()
+        known = self._known_by(encoder) if lasting else None
+        ids = [str(number) for number in range(len(queries))]
+        return cached_vectors(encoder, queries, ids, length, fingerprint=known).rows.copy()
 
     def _fuse(self, name: str, seed: int | str) -> tuple[list[Turn], Run, None]:
         system = self.tier.system(name)

@@ -52,7 +52,7 @@ def _fuse(
     with warnings.catch_warnings():
         # Told once, when ranx is compiled for the first time.
         warnings.simplefilter("ignore", NumbaTypeSafetyWarning)
-        runs = [Run(ranking) for ranking in rankings]
+        runs = [run_from_dict(ranking) for ranking in rankings]
         return ranx.fuse(runs, norm=norm, method=_METHODS[method]).to_dict()
 
 

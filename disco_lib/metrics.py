@@ -107,8 +107,10 @@ def _judgements(grades: Mapping[str, int]) -> np.ndarray:
 
 def _by_rank(ranking: Mapping[str, float], grades: Mapping[str, int]) -> np.ndarray:
     numbers = {pid: number for number, pid in enumerate(grades)}
-    best = sorted(ranking, key=ranking.__getitem__, reverse=True)
-    relevant = [rank for rank, pid in enumerate(best) if grades.get(pid, 0) > 0]
+    scores = list(ranking.values())
+    ordered = scores == sorted(scores, reverse=True)
+    best = list(ranking) if ordered else sorted(ranking, key=ranking.__getitem__, reverse=True)
+    relevant = [best.index(pid) for pid, grade in grades.items() if grade > 0 and pid in ranking]
     # No metric looks further than the last relevant document; ranx needs one for every turn.
     documents = [numbers.get(pid, -1) for pid in best[: max(relevant, default=-1) + 1]] or [-1]
     return np.column_stack([documents, -np.arange(len(documents), dtype=np.float64)])

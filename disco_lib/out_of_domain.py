@@ -178,7 +178,7 @@ def shift(
         n_resamples=resamples,
         method="percentile",
         vectorized=True,
-        batch=1000,
+        batch=200,
         rng=np.random.default_rng(seed),
     ).confidence_interval
     p = float(stats.ttest_ind(there, here, equal_var=False).pvalue)

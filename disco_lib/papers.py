@@ -13,6 +13,7 @@ import yaml
 from disco_lib.errors import DataError, DiscoError
 from disco_lib.records import ROOT
 from disco_lib.rules import Comparison, read_comparison
+from disco_lib.storage import parse_yaml
 
 PUBLISHED_ONLY, NOT_YET = "published only:", "not measured yet:"
 FOLDER = ROOT / "data" / "papers"
@@ -88,7 +89,7 @@ def load_paper(name: str) -> Paper:
     if not path.is_file():
         raise DiscoError(f"No paper {name!r}; there are: {', '.join(paper_names())}.")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = None if mark is None else mark.line + 1

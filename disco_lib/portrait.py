@@ -383,7 +383,7 @@ def rewriter_rows(
 
 def content(text: str) -> list[str]:
     """The stems of a text's words that carry content: no question words, no auxiliaries."""
-    return stems(" ".join(word for word in words(text) if word not in FUNCTION_WORDS))
+    return list(stems(" ".join(word for word in words(text) if word not in FUNCTION_WORDS)))
 
 
 def from_nowhere(turn: Turn, text: str) -> float:

@@ -6,7 +6,7 @@ import hashlib
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
@@ -156,6 +156,13 @@ class LanguageModelRewriter:
             flat = tensor.detach().cpu().contiguous().reshape(-1)
             digest.update(flat.view(torch.uint8).numpy().data)
         return digest.hexdigest()
+
+    def with_prompt(self, prompt: str | Path | Prompt) -> LanguageModelRewriter:
+        """The same model with another prompt; its weights are not hashed again."""
+        chosen = prompt if isinstance(prompt, Prompt) else load_prompt(prompt)
+        other = replace(self, prompt=chosen)
+        other.__dict__["fingerprint"] = self.fingerprint
+        return other
 
     def settings(self) -> dict[str, Any]:
         """Model hash, prompt, limits and decoding."""

@@ -51,14 +51,17 @@ def seconds_a_query(answer: Callable[[T], object], queries: Iterable[T]) -> np.n
     return np.array(seconds)
 
 
-def token_seconds(rewriter: LanguageModelRewriter, turn: Turn, tokens: int) -> np.ndarray:
-    """Seconds from the prompt's text until each of the first `tokens` tokens (tokens,).
+def token_seconds(
+    rewriter: LanguageModelRewriter, turn: Turn, tokens: int | None = None
+) -> np.ndarray:
+    """Seconds from the prompt's text until each token of a rewrite is there (tokens,).
 
-    The model goes on where it would have ended its rewrite before; only a prompt in the form of a
-    completion stops at the end of its line. Raises DiscoError for a first turn, which no model
-    reads, and for fewer than 1 token.
+    tokens: as many as that, with the model going on where it would have ended before (only a prompt
+    in the form of a completion stops at the end of its line); None: until the rewrite ends by
+    itself, so that the last entry is what the whole rewrite takes. Raises DiscoError for a first
+    turn, which no model reads, and for fewer than 1 token.
     """
-    if tokens < 1 or not turn.history:
+    if (tokens is not None and tokens < 1) or not turn.history:
         raise DiscoError("token_seconds needs 1 token or more, and a turn with a history.")
     times: list[float] = []
 
@@ -72,9 +75,9 @@ def token_seconds(rewriter: LanguageModelRewriter, turn: Turn, tokens: int) -> n
     # The last layer is passed once for each token.
     watch = model.get_output_embeddings().register_forward_hook(look)
     try:
-        model.generation_config.min_new_tokens = tokens
+        model.generation_config.min_new_tokens = tokens or least
         start = time.perf_counter()
-        replace(rewriter, max_new_tokens=tokens).rewrite([turn])
+        replace(rewriter, max_new_tokens=tokens or rewriter.max_new_tokens).rewrite([turn])
     finally:
         model.generation_config.min_new_tokens = least
         watch.remove()

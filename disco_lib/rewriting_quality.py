@@ -125,7 +125,7 @@ def evaluate_texts(
     given = [replace(t, rewrites={"x": text}) for t, text in zip(turns, texts, strict=True)]
     ids = [context_ids(turn, "rewrite:x", tokenizer, limits) for turn in given]
     names = [turn.turn_id for turn in turns]
-    run = lab.index.search(lab.encoder.encode(ids, limits.total), lab.tier.depth, names)
+    run = lab.index.search(lab.encode(ids, limits.total), lab.tier.depth, names)
     if lab.tier.evaluation.get("remove_earlier_answers", False):
         run = remove_earlier_answers(run, turns, lab.texts)
     return evaluate(lab.collection.qrels(split), run, turn_ids=names)

@@ -26,9 +26,8 @@ def run_from_arrays(
     results = {}
     for query, row, row_scores in zip(query_ids, documents, scores, strict=True):
         found = row >= 0
-        results[query] = {
-            ids[d]: float(s) for d, s in zip(row[found], row_scores[found], strict=True)
-        }
+        pids = map(ids.__getitem__, row[found].tolist())
+        results[query] = dict(zip(pids, row_scores[found].tolist(), strict=True))
     return run_from_dict(results)
 
 
@@ -38,12 +37,15 @@ def run_from_dict(results: dict[str, dict[str, float]], name: str | None = None)
     Best first; equal scores keep the order given. A turn that a run lacks counts 0 in
     `metrics.evaluate`, so nothing is lost.
     """
-    ranked = {
-        query: dict(sorted(results[query].items(), key=lambda item: -item[1]))
-        for query in sorted(results)
-        if results[query]
-    }
+    ranked = {query: _best_first(results[query]) for query in sorted(results) if results[query]}
     return _PlainRun(ranked, name)
+
+
+def _best_first(ranking: dict[str, float]) -> dict[str, float]:
+    scores = list(ranking.values())
+    if scores == sorted(scores, reverse=True):  # as a search gives it
+        return dict(ranking)
+    return dict(sorted(ranking.items(), key=lambda item: -item[1]))
 
 
 class _PlainRun(Run):

@@ -166,9 +166,13 @@ def beside_published(
 
 
 def verdicts_by_tier(verdicts: Sequence[Verdict]) -> Table:
-    """One row a comparison of every claim that was run, with the tier and the claim's verdict."""
+    """One row a comparison of every claim that was run, with the tier and the claim's verdict.
+
+    A claim's tiers stand together, in the order given, as the claims do.
+    """
+    claims = list(dict.fromkeys((v.claim.paper, v.claim.id) for v in verdicts))
     rows = []
-    for verdict in verdicts:
+    for verdict in sorted(verdicts, key=lambda v: claims.index((v.claim.paper, v.claim.id))):
         for finding in verdict.findings:
             item = finding.comparison
             rows.append(

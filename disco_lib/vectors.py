@@ -121,13 +121,15 @@ def encode_to(
     progress: bool = True,
     shard: int = SHARD,
     form: RowForm = SPARSE,
+    fingerprint: str | None = None,
 ) -> Vectors:
     """Encode texts into a sealed folder; after an interruption, go on with the next shard.
 
     Shards are fixed runs of `shard` texts, so the result does not depend on where it was
     interrupted. Texts are padded with others of their shard, so two sizes of shard can differ in a
     weight's last bits; the size is one of the settings. A finished folder of the same settings is
-    opened, not encoded again. Raises DiscoError for a shard below 1 and for ids that do not match.
+    opened, not encoded again. fingerprint: the encoder's, where the caller has computed it. Raises
+    DiscoError for a shard below 1 and for ids that do not match.
     """
     path = Path(path)
     if shard < 1:
@@ -135,7 +137,8 @@ def encode_to(
     if len(texts) != len(ids):
         raise DiscoError(f"{len(texts)} texts, but {len(ids)} ids. Give one id a text.")
     encoder.token_ids([], max_length)  # refuses a length that the model cannot read
-    settings = {**_settings(encoder, texts, ids, max_length), "shard": shard}
+    known = fingerprint or encoder.fingerprint()
+    settings = {**_settings(known, texts, ids, max_length), "shard": shard}
     with sole_writer(path):
         work = work_folder(path, settings)
         if not _finished(path, settings, form):
@@ -153,19 +156,23 @@ def cached_vectors(
     max_length: int = 256,
     progress: bool = False,
     form: RowForm = SPARSE,
+    fingerprint: str | None = None,
 ) -> Vectors:
-    """The vectors of these texts from the cache, encoded once for each encoder and length."""
-    key = settings_hash(_settings(encoder, texts, ids, max_length))
-    path = cache_root() / "vectors" / key
-    return encode_to(path, encoder, texts, ids, max_length, progress, form=form)
+    """The vectors of these texts from the cache, encoded once for each encoder and length.
+
+    fingerprint: the encoder's, where the caller has computed it.
+    """
+    known = fingerprint or encoder.fingerprint()
+    path = cache_root() / "vectors" / settings_hash(_settings(known, texts, ids, max_length))
+    return encode_to(path, encoder, texts, ids, max_length, progress, form=form, fingerprint=known)
 
 
 def _settings(
-    encoder: TextEncoder, texts: Texts, ids: Sequence[str], max_length: int
+    fingerprint: str, texts: Texts, ids: Sequence[str], max_length: int
 ) -> dict[str, Any]:
     coded = (text if isinstance(text, str) else str(list(text)) for text in texts)
     return {
-        "encoder": encoder.fingerprint(),
+        "encoder": fingerprint,
         "texts": sha256_texts(coded),
         "ids": sha256_texts(ids),
         "max_length": max_length,

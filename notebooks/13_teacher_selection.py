@@ -351,12 +351,13 @@ Table.of(rows)
 # and the tier's seeds; only the set of teachers differs.
 
 # %%
-from disco_lib.teacher_sets import mean_teachers
+from disco_lib.teacher_sets import mean_teachers, teacher_queries
 
 METRIC = "MRR@10"
 records = {name: lab.record(name) for name, _ in SETS.values()}
 members = {value: names for value, (_, names) in SETS.items()}
-asked, taught = mean_teachers(lab, members)
+asked, vectors = teacher_queries(lab, MEMBERS)
+taught = mean_teachers(lab, asked, vectors, members)
 some = next(iter(records.values()))
 print(len(asked), "turns, seeds", ", ".join(some.seeds))
 
@@ -732,7 +733,8 @@ weighted = {
     for name in MEMBERS
     for times in (1, 2, 4)
 }
-for what, evaluation in mean_teachers(lab, weighted)[1].items():
+found = mean_teachers(lab, asked, vectors, weighted)
+for what, evaluation in found.items():
     print(f"{what}: {evaluation.values[METRIC].mean():.3f}")
 
 # %% [markdown]

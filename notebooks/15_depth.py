@@ -371,9 +371,9 @@ Words(
 # %%
 from disco_lib.tables import verdicts_by_tier
 
-verdicts_by_tier(
-    [judge(c, tier) for c in claims for tier in tiers_measured()]
-)
+others = [tier for tier in tiers_measured() if tier != lab.tier.name]
+run_again = [judge(claim, tier) for claim in claims for tier in others]
+verdicts_by_tier([*verdicts, *run_again])
 
 # %% [markdown]
 # The bound of 55 terms belongs to the paper's encoder and to its

@@ -1,6 +1,8 @@
 import copy
+import hashlib
 import string
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -18,7 +20,7 @@ from transformers import (
 from disco_lib.conversations import Turn
 from disco_lib.errors import DiscoError
 from disco_lib.expansion import HistoricalExpansion
-from disco_lib.prompting import Example, Prompt
+from disco_lib.prompting import Example, Prompt, load_prompt
 from disco_lib.rewriting import LanguageModelRewriter, clean, note_of, rewrite_turns
 from disco_lib.weights import WEIGHTS, resolve
 
@@ -466,6 +468,15 @@ def test_what_cannot_be_rewritten(causal):
 
 
 # Fingerprints and notes
+
+
+def test_another_prompt_for_the_same_weights_needs_no_new_hash(causal, monkeypatch):
+    first = rewriter(causal)
+    expected = replace(first, prompt=load_prompt("disco-few-shot")).settings()
+    assert expected != first.settings()
+    monkeypatch.setattr(hashlib, "sha256", None)
+    assert first.with_prompt("disco-few-shot").settings() == expected
+    assert first.with_prompt(load_prompt("disco-few-shot")).settings() == expected
 
 
 def test_the_fingerprint_changes_with_one_weight(causal):

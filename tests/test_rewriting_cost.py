@@ -85,6 +85,7 @@ def test_each_token_has_its_time_and_the_model_is_left_as_it_was(model, config):
     before = rewriter.rewrite([asked])
     seconds = token_seconds(rewriter, asked, 6)
     assert seconds.shape == (6,) and seconds[0] > 0 and (np.diff(seconds) > 0).all()
+    assert 1 <= len(token_seconds(rewriter, asked)) <= 2, "where it ends by itself"
     assert rewriter.max_new_tokens == 2 and rewriter.rewrite([asked]) == before
     assert made.generation_config.min_new_tokens is None
     assert not made.get_output_embeddings()._forward_hooks

@@ -21,6 +21,7 @@ from disco_lib.teacher_sets import (
     sharpness,
     softmax,
     target_values,
+    teacher_queries,
 )
 from disco_lib.teachers import DistillationRun
 from disco_lib.tiers import Tier
@@ -51,7 +52,8 @@ def run(names, documents, scores=None, queries=None):
 
 
 def test_a_mean_teacher_is_the_aggregate_system(lab):
-    turns, found = mean_teachers(lab, {"gold": ["gold"], "both": ["gold", "long"]})
+    turns, vectors = teacher_queries(lab, ["gold", "long"])
+    found = mean_teachers(lab, turns, vectors, {"gold": ["gold"], "both": ["gold", "long"]})
     named, queries = lab.queries("both")
     assert [t.turn_id for t in turns] == [t.turn_id for t in named]
     expected = evaluate_queries(lab, queries, named)

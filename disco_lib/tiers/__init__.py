@@ -9,10 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from disco_lib.errors import DataError, DiscoError
 from disco_lib.grids import expand
+from disco_lib.storage import parse_yaml
 
 FOLDER = Path(__file__).parent
 RUNS = ("bm25", "encoder", "aggregate", "rewriter", "student", "blend", "fusion")
@@ -191,7 +190,7 @@ def load_tier(name: str | None = None) -> Tier:
     if not path.is_file():
         known = ", ".join(tier_names())
         raise DiscoError(f"No tier {name!r}; there are: {known}. Set DISCO_TIER or --tier.")
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content = parse_yaml(path.read_text(encoding="utf-8"))
     try:
         parts = {**_tuples(content), "dense": _dense(content), "grids": _grids(content)}
         tier = Tier(name=name, **{**content, **parts})
@@ -215,7 +214,7 @@ def _tuples(content: Mapping[str, Any]) -> dict[str, Any]:
 def _grids(content: dict[str, Any]) -> dict[str, Any]:
     """The grids of the files under `shared`, which is taken out, and the tier's own."""
     files = [SHARED / f"{name}.yaml" for name in content.pop("shared", ())]
-    shared = [yaml.safe_load(file.read_text(encoding="utf-8"))["grids"] for file in files]
+    shared = [parse_yaml(file.read_text(encoding="utf-8"))["grids"] for file in files]
     return {
         name: grid for part in (*shared, content.get("grids", {})) for name, grid in part.items()
     }
@@ -225,7 +224,7 @@ def _dense(content: Mapping[str, Any]) -> dict[str, Any]:
     own = content.get("dense")
     if not own:
         return {}
-    shared = yaml.safe_load(SHARED_DENSE.read_text(encoding="utf-8"))
+    shared = parse_yaml(SHARED_DENSE.read_text(encoding="utf-8"))
     both = {key: {**shared[key], **own.get(key, {})} for key in ("student", "systems", "grids")}
     return {**own, **both}
 

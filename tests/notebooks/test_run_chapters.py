@@ -139,7 +139,8 @@ def test_check_stores_nothing_and_the_report_says_so(
     assert outcome.status == "passed"
     assert path.read_bytes() == before
     monkeypatch.setattr(run_chapters, "REPORT", tmp_path / "deep" / "chapters.json")
-    run_chapters.write_report([outcome], {"commit": "abc"}, check=True)
+    monkeypatch.setattr(run_chapters, "where", lambda: {"commit": "abc"})
+    run_chapters.write_report([outcome], check=True)
     report = json.loads((tmp_path / "deep" / "chapters.json").read_text(encoding="utf-8"))
     assert report["stored"] is False and report["commit"] == "abc"
     assert report["chapters"][0]["chapter"] == "98_trial"
