@@ -1,4 +1,4 @@
-"""Several claims at once: a row a claim, with its verdict and what of its rule holds."""
+"""Several claims at once: a row a claim, with its verdicts and what of its rule holds."""
 
 from __future__ import annotations
 
@@ -28,3 +28,27 @@ def claims_table(verdicts: Sequence[Verdict]) -> Table:
             }
         )
     return Table.of(rows)
+
+
+def claims_by_tier(verdicts: Sequence[Verdict]) -> Table:
+    """One row a claim, one column a tier: the verdict there and what of the rule holds.
+
+    A tier on which no claim was run has no column. DiscoError without a verdict.
+    """
+    run = dict.fromkeys(verdict.tier for verdict in verdicts if verdict.findings)
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for verdict in verdicts:
+        claim = verdict.claim
+        row = rows.setdefault(
+            (claim.paper, claim.id), {"claim": claim.statement, "where": claim.where}
+        )
+        if verdict.tier in run:
+            row[verdict.tier] = _short(verdict)
+    return Table.of([{**row, **{t: row.get(t, "") for t in run}} for row in rows.values()])
+
+
+def _short(verdict: Verdict) -> str:
+    if not verdict.findings:
+        return verdict.verdict
+    holding = sum(finding.holds for finding in verdict.findings)
+    return f"{verdict.verdict}, {holding} of {len(verdict.findings)}"

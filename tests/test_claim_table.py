@@ -1,6 +1,6 @@
 import pytest
 
-from disco_lib.claim_table import claims_table
+from disco_lib.claim_table import claims_by_tier, claims_table
 from disco_lib.claims import Verdict, judge
 from disco_lib.errors import DiscoError
 from disco_lib.papers import Claim
@@ -48,3 +48,14 @@ def test_operations_are_told_in_three_digits(verdict):
 def test_nothing_to_show_is_told():
     with pytest.raises(DiscoError, match="at least one row"):
         claims_table([])
+
+
+def test_a_column_a_tier_on_which_something_was_run(verdict):
+    other = judge(CLAIM, "other", {"a": record("a", 0.2, 1e8), "b": record("b", 0.5, 2e8)}.get)
+    never = [judge(CLAIM, "never", {}.get), Verdict(WITHOUT, "tiny", "published only")]
+    frame = claims_by_tier([verdict, other, *never]).frame
+    assert list(frame) == ["claim", "where", "tiny", "other"]
+    assert frame["tiny"].tolist() == ["partly reproduced, 1 of 2", "published only"]
+    assert frame["other"].tolist() == ["partly reproduced, 1 of 2", ""]
+    with pytest.raises(DiscoError, match="at least one row"):
+        claims_by_tier([])
