@@ -297,6 +297,16 @@ verdict_table(verdicts[1])
 verdict_table(verdicts[2])
 
 # %% [markdown]
+# And on every tier with stored records:
+
+# %%
+from disco_lib.claim_table import claims_by_tier
+
+others = [tier for tier in stored if tier != lab.tier.name]
+run_again = [judge(c, tier) for c in claims for tier in others]
+claims_by_tier([*verdicts, *run_again])
+
+# %% [markdown]
 # Is a difference that was not found one that could have been found? The
 # smallest ones that these tests find four times out of five:
 

@@ -63,9 +63,14 @@ def records(grid):
     }
 
 
+judged = {}
+
+
 def verdicts(*ids):
     claims = [find_claim("selective", name) for name in ids]
-    return [judge(c, lab.tier.name, lab.record_if_there) for c in claims]
+    found = [judge(c, lab.tier.name, lab.record_if_there) for c in claims]
+    judged.update({verdict.claim.id: verdict for verdict in found})
+    return found
 
 
 METRICS = ["Pearson", "MAE", "R@10", "nDCG@10", "F1"]
@@ -514,6 +519,20 @@ verdict_table(verdicts("sel-calibration-knobs")[0])
 
 # %%
 verdict_table(verdicts("sel-overall")[0])
+
+# %% [markdown]
+# All claims of this chapter, on every tier with stored records:
+
+# %%
+from disco_lib.claim_table import claims_by_tier
+
+others = [tier for tier in stored if tier != lab.tier.name]
+run_again = [
+    judge(verdict.claim, tier)
+    for verdict in judged.values()
+    for tier in others
+]
+claims_by_tier([*judged.values(), *run_again])
 
 # %% [markdown]
 # ```{admonition} On an A100

@@ -391,9 +391,21 @@ measured_on({"deployment": served})
 from disco_lib.claim_table import claims_table
 from disco_lib.claims import judge
 
-claims_table(
-    [judge(c, lab.tier.name, lab.record_if_there) for c in paper.claims]
-)
+verdicts = [
+    judge(c, lab.tier.name, lab.record_if_there) for c in paper.claims
+]
+claims_table(verdicts)
+
+# %% [markdown]
+# And on every tier with stored records:
+
+# %%
+from disco_lib.claim_table import claims_by_tier
+from disco_lib.claims import tiers_measured
+
+others = [tier for tier in tiers_measured() if tier != lab.tier.name]
+run_again = [judge(c, tier) for c in paper.claims for tier in others]
+claims_by_tier([v for v in [*verdicts, *run_again] if v.claim.comparisons])
 
 # %% [markdown]
 # ```{admonition} On an A100
