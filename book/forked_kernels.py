@@ -29,8 +29,12 @@ PRELOADED = (
     "disco_lib.experiments",
     "disco_lib.tables",
 )
-#: As a kernel sets it, but before matplotlib is imported.
-BACKEND = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+#: Set before anything is imported: the backend that a kernel would choose, and a way to ask for a
+#: GPU that leaves CUDA untouched, which could not be used in a fork otherwise.
+BEFORE_IMPORTS = {
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
+}
 
 
 def use_forked_kernels(environment: Mapping[str, str]) -> None:
@@ -43,7 +47,7 @@ def use_forked_kernels(environment: Mapping[str, str]) -> None:
     os.environ.update(environment)
     if sys.platform != "linux":
         return
-    os.environ.update(BACKEND)
+    os.environ.update(BEFORE_IMPORTS)
     multiprocessing.get_context("forkserver").set_forkserver_preload(list(PRELOADED))
     factory = KernelProvisionerFactory.instance()
     entry = EntryPoint(NAME, f"{__name__}:{ForkedProvisioner.__name__}", factory.GROUP_NAME)
