@@ -535,6 +535,16 @@ run_again = [
 claims_by_tier([*judged.values(), *run_again])
 
 # %% [markdown]
+# On `qrecc` most of it reads the same. No projection is better than one, in
+# the search, in $r$ and in the MAE. The queue breaks the student altogether.
+# A cold temperature collapses nothing, and warm ones lose. What differs: the
+# KL alone has the highest $r$ there too, and the lowest MAE of all objectives,
+# but finds no more than the sums that it is a part of; the regression's
+# weight, up to the largest, moves nothing; and hard negatives, which cost
+# something on `mini`, cost nothing there and gain nothing that a test can
+# see. A claim whose students were not trained on a tier says *not run*.
+
+# %% [markdown]
 # ```{admonition} On an A100
 # :class: note
 # `disco measure --tier paper --dense` runs every grid of this chapter with
