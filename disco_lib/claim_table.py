@@ -39,9 +39,7 @@ def claims_by_tier(verdicts: Sequence[Verdict]) -> Table:
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for verdict in verdicts:
         claim = verdict.claim
-        row = rows.setdefault(
-            (claim.paper, claim.id), {"claim": claim.statement, "where": claim.where}
-        )
+        row = rows.setdefault((claim.paper, claim.id), {"claim": claim.statement})
         if verdict.tier in run:
             row[verdict.tier] = _short(verdict)
     return Table.of([{**row, **{t: row.get(t, "") for t in run}} for row in rows.values()])

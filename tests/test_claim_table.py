@@ -54,7 +54,7 @@ def test_a_column_a_tier_on_which_something_was_run(verdict):
     other = judge(CLAIM, "other", {"a": record("a", 0.2, 1e8), "b": record("b", 0.5, 2e8)}.get)
     never = [judge(CLAIM, "never", {}.get), Verdict(WITHOUT, "tiny", "published only")]
     frame = claims_by_tier([verdict, other, *never]).frame
-    assert list(frame) == ["claim", "where", "tiny", "other"]
+    assert list(frame) == ["claim", "tiny", "other"]
     assert frame["tiny"].tolist() == ["partly reproduced, 1 of 2", "published only"]
     assert frame["other"].tolist() == ["partly reproduced, 1 of 2", ""]
     with pytest.raises(DiscoError, match="at least one row"):
