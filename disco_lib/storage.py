@@ -254,7 +254,11 @@ def parse_yaml(text: str) -> Any:
 
     Parsed by libyaml where PyYAML was built with it, which is many times faster.
     """
-    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
 
 
 def _flush(path: Path) -> None:

@@ -10,6 +10,7 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+import yaml
 from nbconvert import HTMLExporter
 from scipy import sparse
 
@@ -22,7 +23,7 @@ from disco_lib.errors import DiscoError
 from disco_lib.index import InvertedIndex
 from disco_lib.papers import Claim, load_paper
 from disco_lib.rewriting import LanguageModelRewriter
-from disco_lib.storage import seal_folder
+from disco_lib.storage import parse_yaml, seal_folder
 from disco_lib.tables import Table, claim_words, verdict_words
 from disco_lib.teachers import teach
 from disco_lib.training import DistilSettings, DistilTrainer, distil
@@ -93,6 +94,15 @@ def test_nothing_unpickles_opens_an_archive_or_runs_text():
         assert name not in RUNNING and name not in ("os.system", "os.popen"), place
         assert name not in ("yaml.load", "yaml.unsafe_load", "yaml.full_load"), place
         assert given.get("shell", "False") == "False", place
+
+
+@pytest.mark.parametrize("tag", ["object/apply:os.mkdir", "name:os.mkdir", "module:os"])
+def test_yaml_makes_no_object_of_any_class(tag, tmp_path):
+    given = [str(tmp_path / "trap")] if "apply" in tag else "''"
+    with pytest.raises(yaml.YAMLError, match="constructor"):
+        parse_yaml(f"a: !!python/{tag} {given}")
+    assert not (tmp_path / "trap").exists()
+    assert parse_yaml("a: [1, {b: 2024-01-02}]") == yaml.safe_load("a: [1, {b: 2024-01-02}]")
 
 
 # Folders that somebody else has made
