@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import ranx
+from numba.core.errors import NumbaTypeSafetyWarning
 from numba.typed import List as TypedList
 from ranx import Qrels, Run
 
@@ -66,12 +68,15 @@ def evaluate(
         raise DiscoError("No turn to evaluate: the qrels hold no relevant passage.")
     results = run.to_dict() if len(run) else {}
     spelled = [_SPELLINGS[name] for name in metrics]
-    table = ranx.evaluate(
-        TypedList([_judgements(judged[turn]) for turn in chosen]),
-        TypedList([_by_rank(results.get(turn, {}), judged[turn]) for turn in chosen]),
-        [*spelled, *spelled],  # of a single metric's values ranx loses the name
-        return_mean=False,
-    )
+    with warnings.catch_warnings():
+        # Told once, when ranx is compiled for the first time.
+        warnings.simplefilter("ignore", NumbaTypeSafetyWarning)
+        table = ranx.evaluate(
+            TypedList([_judgements(judged[turn]) for turn in chosen]),
+            TypedList([_by_rank(results.get(turn, {}), judged[turn]) for turn in chosen]),
+            [*spelled, *spelled],  # of a single metric's values ranx loses the name
+            return_mean=False,
+        )
     return Evaluation(chosen, {name: table[_SPELLINGS[name]] for name in metrics})
 
 

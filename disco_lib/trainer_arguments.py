@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import Trainer, TrainingArguments
+from transformers import (
+    ProgressCallback,
+    Trainer,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
 from disco_lib.dense_settings import DenseSettings
 from disco_lib.distil_settings import DistilSettings
@@ -70,8 +77,27 @@ def training_arguments(
     )
 
 
+class LossBar(ProgressCallback):
+    """The Trainer's progress bar, with the loss beside it instead of a line for each log entry."""
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Show the newest loss."""
+        if self.training_bar is not None and "loss" in (logs or {}):
+            self.training_bar.set_postfix(loss=f"{float(logs['loss']):.4g}", refresh=False)
+
+
 def without_printers(trainer: Trainer) -> None:
-    """Take out the callbacks that print every log entry."""
+    """Take out the callbacks that print every log entry; the progress bar stays."""
     for callback in list(trainer.callback_handler.callbacks):
         if type(callback).__name__ in _PRINTERS:
             trainer.remove_callback(type(callback))
+        elif type(callback) is ProgressCallback:
+            trainer.remove_callback(ProgressCallback)
+            trainer.add_callback(LossBar)

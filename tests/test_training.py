@@ -166,6 +166,15 @@ def test_the_log_has_every_part_and_they_add_up(train, tmp_path):
     np.testing.assert_allclose(np.diff(rates[1:]), np.diff(rates[1:]).mean(), atol=1e-9)
 
 
+def test_a_bar_shows_the_loss_and_nothing_is_printed(train, capfd):
+    train("shown", progress=True)
+    shown = capfd.readouterr()
+    assert shown.out == "" and "100%|" in shown.err and "loss=" in shown.err
+    train("silent", progress=False)
+    silent = capfd.readouterr()
+    assert silent.out == "" and "%|" not in silent.err
+
+
 def test_the_same_seed_gives_the_same_weights_bit_for_bit(train, tmp_path):
     first, second = train("one"), train("two")
     assert same_weights(first, second)
