@@ -8,7 +8,7 @@ published only when nothing here can.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 
@@ -111,6 +111,12 @@ def judge(claim: Claim, tier: str, record: Callable[[str], Record | None] | None
     else:
         verdict = NOT
     return Verdict(claim, tier, verdict, findings)
+
+
+def judge_elsewhere(claims: Iterable[Claim], tier: str) -> list[Verdict]:
+    """Judge claims on every other tier that has stored records, all tiers of a claim together."""
+    others = [other for other in tiers_measured() if other != tier]
+    return [judge(claim, other) for claim in claims for other in others]
 
 
 def _published_record(tier: str, system: str) -> Record | None:

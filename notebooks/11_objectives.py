@@ -454,9 +454,10 @@ Words(
 # And every tier with stored records:
 
 # %%
-others = [tier for tier in stored if tier != lab.tier.name]
-run_again = [judge(claim, tier) for claim in claims for tier in others]
-verdicts_by_tier([*verdicts, *run_again])
+from disco_lib.claims import judge_elsewhere
+
+elsewhere = judge_elsewhere(claims, lab.tier.name)
+verdicts_by_tier([*verdicts, *elsewhere])
 
 # %% [markdown]
 # ```{admonition} On an A100

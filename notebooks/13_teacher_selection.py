@@ -678,11 +678,11 @@ Words(
 )
 
 # %%
+from disco_lib.claims import judge_elsewhere
 from disco_lib.tables import verdicts_by_tier
 
-others = [tier for tier in stored if tier != lab.tier.name]
-run_again = [judge(claim, tier) for claim in claims for tier in others]
-verdicts_by_tier([*verdicts, *run_again])
+elsewhere = judge_elsewhere(claims, lab.tier.name)
+verdicts_by_tier([*verdicts, *elsewhere])
 
 # %% [markdown]
 # The rule of "step by step" asks for every step of every order; it is the

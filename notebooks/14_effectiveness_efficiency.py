@@ -518,12 +518,11 @@ Words(
 # And every tier with stored records:
 
 # %%
-from disco_lib.claims import tiers_measured
+from disco_lib.claims import judge_elsewhere
 from disco_lib.tables import verdicts_by_tier
 
-others = [tier for tier in tiers_measured() if tier != lab.tier.name]
-run_again = [judge(claim, tier) for claim in claims for tier in others]
-verdicts_by_tier([*verdicts, *run_again])
+elsewhere = judge_elsewhere(claims, lab.tier.name)
+verdicts_by_tier([*verdicts, *elsewhere])
 
 # %% [markdown]
 # ```{admonition} On an A100

@@ -369,11 +369,11 @@ Words(
 # Every comparison, on every tier with stored records:
 
 # %%
+from disco_lib.claims import judge_elsewhere
 from disco_lib.tables import verdicts_by_tier
 
-others = [tier for tier in tiers_measured() if tier != lab.tier.name]
-run_again = [judge(claim, tier) for claim in claims for tier in others]
-verdicts_by_tier([*verdicts, *run_again])
+again = judge_elsewhere(claims, lab.tier.name)
+verdicts_by_tier([*verdicts, *again])
 
 # %% [markdown]
 # The bound of 55 terms belongs to the paper's encoder and to its

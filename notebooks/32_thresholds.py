@@ -301,10 +301,10 @@ verdict_table(verdicts[2])
 
 # %%
 from disco_lib.claim_table import claims_by_tier
+from disco_lib.claims import judge_elsewhere
 
-others = [tier for tier in stored if tier != lab.tier.name]
-run_again = [judge(c, tier) for c in claims for tier in others]
-claims_by_tier([*verdicts, *run_again])
+elsewhere = judge_elsewhere(claims, lab.tier.name)
+claims_by_tier([*verdicts, *elsewhere])
 
 # %% [markdown]
 # On `qrecc`, the report's own data, the search says the same as on `mini`:

@@ -525,14 +525,11 @@ verdict_table(verdicts("sel-overall")[0])
 
 # %%
 from disco_lib.claim_table import claims_by_tier
+from disco_lib.claims import judge_elsewhere
 
-others = [tier for tier in stored if tier != lab.tier.name]
-run_again = [
-    judge(verdict.claim, tier)
-    for verdict in judged.values()
-    for tier in others
-]
-claims_by_tier([*judged.values(), *run_again])
+claims = [verdict.claim for verdict in judged.values()]
+elsewhere = judge_elsewhere(claims, lab.tier.name)
+claims_by_tier([*judged.values(), *elsewhere])
 
 # %% [markdown]
 # On `qrecc` most of it reads the same. No projection is better than one, in

@@ -401,11 +401,10 @@ claims_table(verdicts)
 
 # %%
 from disco_lib.claim_table import claims_by_tier
-from disco_lib.claims import tiers_measured
+from disco_lib.claims import judge_elsewhere
 
-others = [tier for tier in tiers_measured() if tier != lab.tier.name]
-run_again = [judge(c, tier) for c in paper.claims for tier in others]
-claims_by_tier([v for v in [*verdicts, *run_again] if v.claim.comparisons])
+elsewhere = judge_elsewhere(paper.claims, lab.tier.name)
+claims_by_tier([v for v in [*verdicts, *elsewhere] if v.claim.comparisons])
 
 # %% [markdown]
 # ```{admonition} On an A100

@@ -363,3 +363,10 @@ def test_verdicts_of_the_papers_from_records_on_disk(measured):
     assert found["eff-samples"].verdict == NOT_RUN
     assert {v.tier for v in verdicts(["u"], ["disco"])} == {"u"}
     assert len(verdicts(["t", "u"])) == 2 * sum(len(load_paper(n).claims) for n in paper_names())
+
+
+def test_claims_are_judged_on_the_other_tiers_with_records(monkeypatch):
+    monkeypatch.setattr(claims_module, "tiers_measured", lambda: ["here", "near", "there"])
+    monkeypatch.setattr(claims_module, "judge", lambda claim, tier: (claim, tier))
+    found = claims_module.judge_elsewhere(iter(["x", "y"]), "near")
+    assert found == [("x", "here"), ("x", "there"), ("y", "here"), ("y", "there")]
